@@ -1,0 +1,1 @@
+//! Layers: each wraps a [`Model`](crate::Model) and is a model again.

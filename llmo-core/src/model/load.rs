@@ -1,0 +1,33 @@
+//! How busy a model is.
+
+use serde::{Deserialize, Serialize};
+
+/// A snapshot of a model's load. All counts are of this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Load {
+    /// Sequences that can be decoded at once.
+    pub slots: u32,
+    /// Of these, how many are free.
+    pub slots_free: u32,
+    /// Requests that wait for a slot.
+    pub queued_requests: u32,
+    /// Prompt tokens of the waiting requests.
+    pub queued_tokens: u64,
+    /// Used share of the KV cache, 0.0 to 1.0.
+    pub kv_used: f32,
+}
+
+impl Load {
+    /// An idle model with `slots` slots.
+    #[must_use]
+    pub fn idle(slots: u32) -> Self {
+        Self { slots, slots_free: slots, ..Self::default() }
+    }
+
+    /// Requests in slots and in the queue.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.slots.saturating_sub(self.slots_free) + self.queued_requests
+    }
+}

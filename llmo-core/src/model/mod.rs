@@ -1,0 +1,31 @@
+//! The [`Model`] trait and everything that passes through it.
+//!
+//! * [`request`]: what a caller asks for, independent of any HTTP dialect.
+//! * [`message`]: chat messages, the dialect-neutral form.
+//! * [`sampling`]: sampling parameters and their validation.
+//! * [`event`]: what comes back, and the stream that carries it.
+//! * [`info`]: what a model is and can do. [`load`]: how busy it is.
+//! * [`error`]: what can go wrong, named for the caller.
+//! * [`registry`]: finding a model by name.
+
+pub mod error;
+pub mod event;
+pub mod info;
+pub mod load;
+pub mod message;
+pub mod registry;
+pub mod request;
+pub mod sampling;
+mod traits;
+
+pub use error::{ModelError, Result};
+pub use event::{
+    CacheStatus, Delta, Event, EventStream, Finish, FinishReason, Origin, Timings, TokenLogprob, TopLogprob, Usage,
+};
+pub use info::{Capabilities, ModelInfo, Quantisation};
+pub use load::Load;
+pub use message::{Message, Role};
+pub use registry::{Models, SingleModel};
+pub use request::{EmbedRequest, Embeddings, GenerateRequest, Prompt, TokenizeOptions};
+pub use sampling::{SamplingParams, TokenId};
+pub use traits::Model;

@@ -1,0 +1,54 @@
+//! Finding a model by name.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Model, ModelError, ModelInfo, Result};
+
+/// A set of models: what an HTTP front end serves. A model service holds loaded models, a gateway routes to replicas.
+#[async_trait]
+pub trait Models: Send + Sync {
+    /// The model of this name; the empty name means the default model. May load it.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFound`] with a suggestion; [`ModelError::Unavailable`] while it can't be served.
+    async fn resolve(&self, name: &str) -> Result<Arc<dyn Model>>;
+
+    /// All models that can be asked for, the default model first.
+    async fn list(&self) -> Vec<ModelInfo>;
+
+    /// Can requests be served? Otherwise the reasons, for `/readyz`.
+    ///
+    /// # Errors
+    /// One line for each thing that is missing.
+    fn ready(&self) -> std::result::Result<(), Vec<String>>;
+}
+
+/// One model under its own name.
+pub struct SingleModel(Arc<dyn Model>);
+
+impl SingleModel {
+    /// Serves just this model.
+    pub fn new(model: Arc<dyn Model>) -> Self {
+        Self(model)
+    }
+}
+
+#[async_trait]
+impl Models for SingleModel {
+    async fn resolve(&self, name: &str) -> Result<Arc<dyn Model>> {
+        if name.is_empty() || name == self.0.info().id {
+            return Ok(Arc::clone(&self.0));
+        }
+        Err(ModelError::NotFound { model: name.to_owned(), suggestion: Some(self.0.info().id.clone()) })
+    }
+
+    async fn list(&self) -> Vec<ModelInfo> {
+        vec![self.0.info().clone()]
+    }
+
+    fn ready(&self) -> std::result::Result<(), Vec<String>> {
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! What a caller asks of a model, independent of any HTTP dialect.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::sampling::{SamplingParams, TokenId};
+use super::{Message, ModelError, Result, Usage};
+
+/// Most stop strings a request may have.
+pub const MAX_STOPS: usize = 16;
+/// Longest stop string, in bytes.
+pub const MAX_STOP_BYTES: usize = 1024;
+/// Most alternatives in `top_logprobs`.
+pub const MAX_TOP_LOGPROBS: u32 = 20;
+
+/// The input of a generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Prompt {
+    /// A conversation, rendered by the model's own chat template.
+    Chat(Vec<Message>),
+    /// Plain text, continued as it stands.
+    Text(String),
+    /// Tokens of this very model. What a router uses to continue a broken stream.
+    Tokens(Vec<TokenId>),
+}
+
+/// A request to generate text.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct GenerateRequest {
+    /// The input.
+    pub prompt: Prompt,
+    /// Most tokens to generate; `None`: as many as the context holds.
+    pub max_tokens: Option<u32>,
+    /// Strings that end the generation; none of them appears in the output.
+    pub stop: Vec<String>,
+    /// How tokens are drawn.
+    pub sampling: SamplingParams,
+    /// Report the log probability of each token and of this many alternatives (`Some(0)`: of the token only).
+    pub logprobs: Option<u32>,
+    /// The caller reads token ids: a remote model asks its upstream for them.
+    pub token_ids: bool,
+    /// After this instant nobody waits for the answer: the model stops, or does not start.
+    pub deadline: Option<Instant>,
+    /// Identifies the request in logs of every service it passes.
+    pub request_id: Option<String>,
+    /// Who asks, as far as caches and limits must keep callers apart.
+    pub tenant: Option<String>,
+    /// May the answer come from, and go to, a response cache?
+    pub cache: CacheUse,
+}
+
+/// How a request uses response caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CacheUse {
+    /// Read and write, if the request is deterministic.
+    #[default]
+    Default,
+    /// Don't read, but write (HTTP's `Cache-Control: no-cache`).
+    Refresh,
+    /// Neither (HTTP's `Cache-Control: no-store`).
+    Off,
+}
+
+impl GenerateRequest {
+    /// A request with default sampling (greedy) and no limit but the context.
+    #[must_use]
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            max_tokens: None,
+            stop: Vec::new(),
+            sampling: SamplingParams::default(),
+            logprobs: None,
+            token_ids: false,
+            deadline: None,
+            request_id: None,
+            tenant: None,
+            cache: CacheUse::Default,
+        }
+    }
+
+    /// A conversation of one user message.
+    #[must_use]
+    pub fn ask(question: impl Into<String>) -> Self {
+        Self::new(Prompt::Chat(vec![Message::user(question)]))
+    }
+
+    /// Plain text to continue.
+    #[must_use]
+    pub fn complete(text: impl Into<String>) -> Self {
+        Self::new(Prompt::Text(text.into()))
+    }
+
+    /// Limits the output.
+    #[must_use]
+    pub fn max_tokens(mut self, tokens: u32) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Adds a stop string.
+    #[must_use]
+    pub fn stop(mut self, stop: impl Into<String>) -> Self {
+        self.stop.push(stop.into());
+        self
+    }
+
+    /// Sets the sampling parameters.
+    #[must_use]
+    pub fn sampling(mut self, sampling: SamplingParams) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Gives up after `wait` from `now`.
+    #[must_use]
+    pub fn deadline_after(mut self, now: Instant, wait: Duration) -> Self {
+        self.deadline = now.checked_add(wait);
+        self
+    }
+
+    /// Would the same request give the same output again? True for greedy and for seeded sampling.
+    #[must_use]
+    pub fn is_deterministic(&self) -> bool {
+        self.sampling.temperature == 0.0 || self.sampling.seed.is_some()
+    }
+
+    /// Checks everything that can be checked without the model.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidRequest`], naming the parameter.
+    pub fn validate(&self) -> Result<()> {
+        self.sampling.validate()?;
+        match &self.prompt {
+            Prompt::Chat(messages) if messages.is_empty() => {
+                return Err(ModelError::invalid("messages", "must hold at least one message"));
+            }
+            Prompt::Tokens(tokens) if tokens.is_empty() => {
+                return Err(ModelError::invalid("prompt", "must hold at least one token"));
+            }
+            _ => {}
+        }
+        if self.max_tokens == Some(0) {
+            return Err(ModelError::invalid("max_tokens", "must be at least 1"));
+        }
+        if self.stop.len() > MAX_STOPS {
+            return Err(ModelError::invalid("stop", format!("at most {MAX_STOPS} strings, got {}", self.stop.len())));
+        }
+        if self.stop.iter().any(String::is_empty) {
+            return Err(ModelError::invalid("stop", "must not hold an empty string"));
+        }
+        if self.stop.iter().any(|s| s.len() > MAX_STOP_BYTES) {
+            return Err(ModelError::invalid("stop", format!("each at most {MAX_STOP_BYTES} bytes long")));
+        }
+        match self.logprobs {
+            Some(n) if n > MAX_TOP_LOGPROBS => {
+                Err(ModelError::invalid("top_logprobs", format!("at most {MAX_TOP_LOGPROBS}, got {n}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A request to embed texts.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EmbedRequest {
+    /// The texts; one vector each.
+    pub input: Vec<String>,
+    /// Keep only this many leading dimensions (then normalised again); `None`: all.
+    pub dimensions: Option<u32>,
+    /// Cut a text that is too long, instead of refusing it.
+    pub truncate: bool,
+    /// Identifies the request in logs.
+    pub request_id: Option<String>,
+    /// After this instant nobody waits for the answer.
+    pub deadline: Option<Instant>,
+}
+
+impl EmbedRequest {
+    /// Embeds these texts.
+    #[must_use]
+    pub fn new<S: Into<String>>(input: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            input: input.into_iter().map(Into::into).collect(),
+            dimensions: None,
+            truncate: false,
+            request_id: None,
+            deadline: None,
+        }
+    }
+}
+
+/// What [`Model::embed`](super::Model::embed) gives.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Embeddings {
+    /// One vector an input, in order, all of one length and of unit norm.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens read.
+    pub usage: Usage,
+}
+
+impl Embeddings {
+    /// Vectors and what they cost.
+    #[must_use]
+    pub fn new(vectors: Vec<Vec<f32>>, usage: Usage) -> Self {
+        Self { vectors, usage }
+    }
+}
+
+/// How text becomes tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TokenizeOptions {
+    /// Add the tokens that the model wants around every text (BOS, `[CLS]`).
+    pub add_special: bool,
+    /// Read markers such as `<|im_start|>` as the special tokens they name. Never for text of users.
+    pub parse_special: bool,
+}
+
+impl TokenizeOptions {
+    /// The default with BOS and its like added.
+    #[must_use]
+    pub fn with_special() -> Self {
+        Self { add_special: true, parse_special: false }
+    }
+}

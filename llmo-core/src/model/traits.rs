@@ -1,0 +1,58 @@
+//! The trait itself.
+
+use async_trait::async_trait;
+
+use super::{
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, ModelError, ModelInfo, Result, TokenId,
+    TokenizeOptions,
+};
+
+/// A language model, wherever it runs: in this process, behind HTTP, or behind layers over other models.
+///
+/// # Contract
+/// * [`generate`](Model::generate) resolves when the request is accepted; the stream then yields deltas and exactly
+///   one [`Event::Finish`](super::Event::Finish), or ends with one `Err`. Nothing follows either.
+/// * Dropping the future or the stream cancels: the slot and its KV cache are free within one decode step.
+/// * An invalid request fails before anything is generated and leaves other requests unharmed.
+/// * A request with temperature 0, or with a seed, gives the same output every time.
+#[async_trait]
+pub trait Model: Send + Sync {
+    /// What this model is and can do. Cheap.
+    fn info(&self) -> &ModelInfo;
+
+    /// Generates text.
+    ///
+    /// # Errors
+    /// See [`ModelError`]: everything found wrong before the first token.
+    async fn generate(&self, request: GenerateRequest) -> Result<EventStream>;
+
+    /// Embeds texts: one unit-length vector an input, in the input's order.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] unless `info().capabilities.embed`.
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
+        let _ = request;
+        Err(ModelError::unsupported(self.info(), "embeddings"))
+    }
+
+    /// Splits text into the model's tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] where the backend has no tokenizer at hand.
+    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
+        let _ = (text, options);
+        Err(ModelError::unsupported(self.info(), "tokenization"))
+    }
+
+    /// The text of a sequence of tokens, special tokens left out.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidRequest`] for a token outside the vocabulary, [`ModelError::Unsupported`] as above.
+    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
+        let _ = tokens;
+        Err(ModelError::unsupported(self.info(), "detokenization"))
+    }
+
+    /// How busy the model is right now: what a router needs. Cheap; may be a little stale.
+    fn load(&self) -> Load;
+}

@@ -1,0 +1,1 @@
+//! Pure text logic that every backend shares. Synchronous, no I/O, tested by properties.

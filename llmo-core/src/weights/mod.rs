@@ -1,0 +1,1 @@
+//! Headers of weight files, read and checked in Rust before any engine sees the file.
