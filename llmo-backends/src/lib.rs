@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Implementations of [`llmo_core::Model`], each behind a feature of its own name.
+
+#[cfg(any(feature = "candle", feature = "llama-cpp"))]
+mod logprobs;
+#[cfg(any(feature = "candle", feature = "llama-cpp"))]
+mod sampler;
