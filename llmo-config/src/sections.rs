@@ -1,0 +1,363 @@
+//! The configuration's types and defaults. Units are in the names.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What clients talk to.
+    pub gateway: GatewayConfig,
+    /// The service that runs models.
+    pub model: ModelConfig,
+    /// The response cache, and the cache service.
+    pub cache: CacheConfig,
+    /// Where weights are kept, and the storage service.
+    pub store: StoreConfig,
+    /// Bounds that hold for every service.
+    pub limits: LimitsConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// The gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Address to listen on. `0.0.0.0` opens the API to the network.
+    pub host: String,
+    /// Port of the API (`API_PORT`).
+    pub port: u16,
+    /// Address of the dashboard and of the admin plane.
+    pub dashboard_host: String,
+    /// Port of the dashboard; 0: none (`DASHBOARD_PORT`).
+    pub dashboard_port: u16,
+    /// Base URLs of model services, or of any OpenAI-compatible servers. Empty: the local model service.
+    pub upstreams: Vec<String>,
+    /// How a replica is chosen.
+    pub policy: Policy,
+    /// Time between health checks of a healthy replica.
+    pub health_interval_ms: u64,
+    /// Time between health checks of an unhealthy replica.
+    pub unhealthy_interval_ms: u64,
+    /// A health check that takes longer has failed.
+    pub health_timeout_ms: u64,
+    /// Longest wait for a connection to a replica.
+    pub connect_timeout_ms: u64,
+    /// Longest wait for the first token.
+    pub first_token_timeout_seconds: u64,
+    /// Longest wait between two tokens.
+    pub idle_timeout_seconds: u64,
+    /// Most attempts for one request, the first included.
+    pub max_attempts: u32,
+    /// Retries may be this share of requests…
+    pub retry_budget_percent: u32,
+    /// …but so many are always allowed, per ten seconds.
+    pub retry_budget_min: u32,
+    /// Most requests being served at once.
+    pub max_concurrent: usize,
+    /// Most requests waiting for their turn; one more is refused with 429.
+    pub max_queued: usize,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 80,
+            dashboard_host: "127.0.0.1".into(),
+            dashboard_port: 8080,
+            upstreams: Vec::new(),
+            policy: Policy::PowerOfTwo,
+            health_interval_ms: 2_000,
+            unhealthy_interval_ms: 500,
+            health_timeout_ms: 1_000,
+            connect_timeout_ms: 1_000,
+            first_token_timeout_seconds: 120,
+            idle_timeout_seconds: 30,
+            max_attempts: 3,
+            retry_budget_percent: 20,
+            retry_budget_min: 3,
+            max_concurrent: 512,
+            max_queued: 512,
+        }
+    }
+}
+
+/// How the gateway chooses a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Policy {
+    /// The less loaded of two chosen by chance.
+    #[default]
+    PowerOfTwo,
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest requests.
+    LeastRequests,
+}
+
+/// The model service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Address to listen on.
+    pub host: String,
+    /// Port (`MODEL_SERVICE_PORT`).
+    pub port: u16,
+    /// Models to serve, by their names in the catalogue or in the store; the first is the default.
+    pub names: Vec<String>,
+    /// A GGUF file to serve as the default model instead (`MODEL_PATH`).
+    pub path: Option<PathBuf>,
+    /// Which engine runs GGUF models.
+    pub engine: EngineKind,
+    /// Longest prompt plus output, in tokens; 0: the model's own, at most 8192.
+    pub context_length: u32,
+    /// Sequences decoded at once; 0: chosen by the engine.
+    pub slots: u32,
+    /// Threads of the engine; 0: one a physical core.
+    pub threads: u32,
+    /// Most requests waiting for a slot; one more is refused with 429.
+    pub max_queued: usize,
+    /// Spend 8 instead of 16 bits where that saves memory (`USE_INT8`).
+    pub int8: bool,
+    /// Simulator only: tokens a second and stream.
+    pub sim_tokens_per_second: f64,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8081,
+            names: vec!["smollm2-135m".into(), "minilm-l6".into()],
+            path: None,
+            engine: EngineKind::Auto,
+            context_length: 0,
+            slots: 0,
+            threads: 0,
+            max_queued: 64,
+            int8: false,
+            sim_tokens_per_second: 100.0,
+        }
+    }
+}
+
+/// What runs GGUF models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum EngineKind {
+    /// llama.cpp if it is compiled in, else candle.
+    #[default]
+    Auto,
+    /// llama.cpp.
+    #[serde(alias = "llama.cpp")]
+    LlamaCpp,
+    /// candle.
+    Candle,
+    /// The simulator: numbered tokens, no weights. For tests.
+    Sim,
+}
+
+/// The response cache and the cache service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// What a gateway, or `llmo up`, caches answers in.
+    pub backend: CacheBackend,
+    /// What the cache service itself keeps entries in: memory, redis or tiered.
+    pub service_backend: CacheBackend,
+    /// Address of the cache service.
+    pub host: String,
+    /// Port of the cache service (`CACHE_SERVICE_PORT`).
+    pub port: u16,
+    /// Base URL of the cache service for its clients; empty: the local one.
+    pub url: String,
+    /// Redis, for the backends redis and tiered (`REDIS_URL`).
+    pub redis_url: String,
+    /// Most memory, in bytes.
+    pub max_bytes: u64,
+    /// Largest entry, in bytes.
+    pub max_entry_bytes: u64,
+    /// How long an answer is kept.
+    pub ttl_seconds: u64,
+    /// A cache that takes longer is left out.
+    pub timeout_ms: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            backend: CacheBackend::Memory,
+            service_backend: CacheBackend::Memory,
+            host: "127.0.0.1".into(),
+            port: 8082,
+            url: String::new(),
+            redis_url: "redis://127.0.0.1:6379/0".into(),
+            max_bytes: 256 << 20,
+            max_entry_bytes: 1 << 20,
+            ttl_seconds: 3_600,
+            timeout_ms: 20,
+        }
+    }
+}
+
+/// What entries are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CacheBackend {
+    /// No cache.
+    Off,
+    /// This process.
+    #[default]
+    Memory,
+    /// Redis.
+    Redis,
+    /// This process, with Redis behind it.
+    Tiered,
+    /// The cache service.
+    Remote,
+}
+
+/// The store and the storage service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Where weights are kept.
+    pub backend: StoreBackend,
+    /// Directory of weights on this machine; empty: `llmo/models` in the user's data directory.
+    pub dir: PathBuf,
+    /// Address of the storage service.
+    pub host: String,
+    /// Port of the storage service (`STORAGE_SERVICE_PORT`).
+    pub port: u16,
+    /// Base URL of the storage service for its clients; empty: the local one.
+    pub url: String,
+    /// Where models are pulled from, in order: `hub`, `registry`.
+    pub sources: Vec<String>,
+    /// Base URL of the model hub (`HF_ENDPOINT`).
+    pub hub_endpoint: String,
+    /// S3 bucket, for the backend s3.
+    pub s3_bucket: String,
+    /// S3 region.
+    pub s3_region: String,
+    /// S3 endpoint; empty: the cloud provider's own.
+    pub s3_endpoint: String,
+    /// Prefix of all objects in the bucket.
+    pub s3_prefix: String,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            backend: StoreBackend::Local,
+            dir: PathBuf::new(),
+            host: "127.0.0.1".into(),
+            port: 8083,
+            url: String::new(),
+            sources: vec!["hub".into(), "registry".into()],
+            hub_endpoint: "https://huggingface.co".into(),
+            s3_bucket: String::new(),
+            s3_region: "us-east-1".into(),
+            s3_endpoint: String::new(),
+            s3_prefix: String::new(),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// The directory of weights: `dir`, or `llmo/models` in the user's data directory (`XDG_DATA_HOME`, `HOME`).
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        if !self.dir.as_os_str().is_empty() {
+            return self.dir.clone();
+        }
+        let data = std::env::var_os("XDG_DATA_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = || std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|h| PathBuf::from(h).join(".local/share"));
+        data.or_else(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("llmo/models")
+    }
+}
+
+/// Where weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StoreBackend {
+    /// A directory.
+    #[default]
+    Local,
+    /// S3, or what speaks its protocol.
+    S3,
+    /// The storage service; weights are fetched into the directory when they are needed.
+    Remote,
+}
+
+/// Bounds that hold for every service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest request body (the storage service takes larger ones).
+    pub max_body_bytes: usize,
+    /// Longest wait for a request's headers.
+    pub header_timeout_seconds: u64,
+    /// Longest wait for a request's body.
+    pub body_timeout_seconds: u64,
+    /// Longest wait for a client that does not read.
+    pub write_timeout_seconds: u64,
+    /// Most open connections of one service.
+    pub max_connections: usize,
+    /// Longest time for one request; a request may ask for less.
+    pub request_timeout_seconds: u64,
+    /// On shutdown: go on accepting this long after becoming unready.
+    pub drain_delay_ms: u64,
+    /// On shutdown: running streams may go on this long.
+    pub drain_grace_seconds: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 8 << 20,
+            header_timeout_seconds: 10,
+            body_timeout_seconds: 30,
+            write_timeout_seconds: 60,
+            max_connections: 4_096,
+            request_timeout_seconds: 600,
+            drain_delay_ms: 0,
+            drain_grace_seconds: 30,
+        }
+    }
+}
+
+/// Logs. They never hold prompts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,llmo_gateway=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,87 @@
+//! Which place wins, and what a mistake in each of them is answered with.
+
+use llmo_config::{CacheBackend, ConfigError, EngineKind, Loader, Origin};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn file(text: &str) -> std::io::Result<tempfile::NamedTempFile> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), text)?;
+    Ok(file)
+}
+
+#[test]
+fn each_place_overrides_the_one_before() -> Outcome {
+    let toml = file("[gateway]\nport = 1\nhost = \"0.0.0.0\"\n[cache]\nbackend = \"redis\"\n")?;
+    let dot_env = file("API_PORT=2\nLLMO_CACHE__TTL_SECONDS=7\n")?;
+    let base = Loader::new().file(toml.path()).dot_env(dot_env.path());
+
+    let loaded = base.clone().load()?;
+    assert_eq!((loaded.config.gateway.port, loaded.config.cache.ttl_seconds), (2, 7));
+    assert_eq!(loaded.config.gateway.host, "0.0.0.0");
+    assert_eq!(loaded.config.cache.backend, CacheBackend::Redis);
+
+    let loaded = base.clone().environment([("API_PORT", "3")]).load()?;
+    assert_eq!(loaded.config.gateway.port, 3);
+    let loaded = base.clone().environment([("API_PORT", "3"), ("LLMO_GATEWAY__PORT", "4")]).load()?;
+    assert_eq!(loaded.config.gateway.port, 4);
+    let loaded = base.environment([("API_PORT", "3")]).set("gateway.port=5").load()?;
+    assert_eq!(loaded.config.gateway.port, 5);
+    assert_eq!(loaded.origin("gateway.port"), Some(&Origin::Flag("--set gateway.port=5".into())));
+    assert_eq!(loaded.origin("gateway.policy"), Some(&Origin::Default));
+    Ok(())
+}
+
+#[test]
+fn the_specification_s_variables_work() -> Outcome {
+    let variables = [("USE_INT8", "true"), ("MODEL_PATH", "/m/x.gguf"), ("MODEL_SERVICE_PORT", "9001")];
+    let config = Loader::new().environment(variables).load()?.config;
+    assert!(config.model.int8);
+    assert_eq!(config.model.path.as_deref(), Some(std::path::Path::new("/m/x.gguf")));
+    assert_eq!(config.model.port, 9001);
+    Ok(())
+}
+
+#[test]
+fn lists_and_enums_are_read_from_variables() -> Outcome {
+    let variables = [("LLMO_GATEWAY__UPSTREAMS", "http://a:1, http://b:2"), ("LLMO_MODEL__ENGINE", "candle")];
+    let config = Loader::new().environment(variables).load()?.config;
+    assert_eq!(config.gateway.upstreams, ["http://a:1", "http://b:2"]);
+    assert_eq!(config.model.engine, EngineKind::Candle);
+    Ok(())
+}
+
+#[test]
+fn a_misspelt_key_gets_a_suggestion_and_its_place() {
+    let error = Loader::new().environment([("LLMO_GATEWAY__PROT", "1")]).load().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ConfigError::UnknownKey { .. }));
+    assert!(text.contains("gateway.port") && text.contains("LLMO_GATEWAY__PROT"), "{text}");
+}
+
+#[test]
+fn a_wrong_value_names_key_value_and_place() -> Outcome {
+    for bad in ["eighty", "-1", "70000", "1.5"] {
+        let text = Loader::new().environment([("API_PORT", bad)]).load().unwrap_err().to_string();
+        assert!(text.contains("gateway.port") && text.contains(bad) && text.contains("API_PORT"), "{text}");
+    }
+    let toml = file("[model]\nengine = \"tensorrt\"\n")?;
+    let text = Loader::new().file(toml.path()).load().unwrap_err().to_string();
+    assert!(text.contains("model.engine") && text.contains("llama-cpp"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn broken_toml_names_the_line() -> Outcome {
+    let toml = file("[gateway]\nport = = 3\n")?;
+    let text = Loader::new().file(toml.path()).load().unwrap_err().to_string();
+    assert!(text.contains("line 2"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn unrelated_variables_are_left_alone() -> Outcome {
+    let variables = [("PATH", "/bin"), ("LLMO_CONFIG", ""), ("LLMO_TEST_MODELS", "/x"), ("API_PORT", "")];
+    assert_eq!(Loader::new().environment(variables).load()?.config, llmo_config::Config::default());
+    Ok(())
+}
