@@ -13,6 +13,7 @@ use crate::{Config, ConfigError, Origin};
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Loader {
+    presets: Vec<String>,
     file: Option<PathBuf>,
     dot_env: Option<PathBuf>,
     environment: BTreeMap<String, String>,
@@ -42,7 +43,7 @@ impl Loader {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let file = usual_file(&environment);
-        Self { file, dot_env: Some(PathBuf::from(".env")), environment, flags: Vec::new() }
+        Self { file, dot_env: Some(PathBuf::from(".env")), environment, ..Self::default() }
     }
 
     /// Reads this file instead of the usual ones. It must exist.
@@ -66,6 +67,13 @@ impl Loader {
         self
     }
 
+    /// Puts `section.key=value` under everything but the built-in defaults: how a way of running the stack (services
+    /// on a host, containers) says what it usually wants, without overriding what the user said anywhere.
+    pub fn preset(mut self, assignment: impl Into<String>) -> Self {
+        self.presets.push(assignment.into());
+        self
+    }
+
     /// Puts `section.key=value` on top of everything.
     pub fn set(mut self, assignment: impl Into<String>) -> Self {
         self.flags.push(assignment.into());
@@ -78,6 +86,7 @@ impl Loader {
     /// The first thing that is wrong, with its place: see [`ConfigError`].
     pub fn load(self) -> Result<Loaded, ConfigError> {
         let mut layers = Layers::defaults();
+        put_assignments(&mut layers, &self.presets, |text| Origin::Preset(text.to_owned()))?;
         if let Some(path) = &self.file {
             read_file(&mut layers, path)?;
         }
@@ -85,12 +94,7 @@ impl Loader {
             read_dot_env(&mut layers, path)?;
         }
         read_variables(&mut layers, &self.environment, |name| Origin::Environment(name.to_owned()))?;
-        for assignment in &self.flags {
-            let Some((key, value)) = assignment.split_once('=') else {
-                return Err(ConfigError::InvalidFlag(assignment.clone()));
-            };
-            layers.set_text(key.trim(), value, Origin::Flag(format!("--set {assignment}")))?;
-        }
+        put_assignments(&mut layers, &self.flags, |text| Origin::Flag(format!("--set {text}")))?;
         Ok(Loaded { config: layers.config()?, file: self.file, layers })
     }
 }
@@ -106,6 +110,20 @@ impl Loaded {
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.layers.iter().find(|(k, _)| *k == key).map(|(_, setting)| &setting.origin)
     }
+}
+
+fn put_assignments(
+    layers: &mut Layers,
+    assignments: &[String],
+    origin: impl Fn(&str) -> Origin,
+) -> Result<(), ConfigError> {
+    for assignment in assignments {
+        let Some((key, value)) = assignment.split_once('=') else {
+            return Err(ConfigError::InvalidFlag(assignment.clone()));
+        };
+        layers.set_text(key.trim(), value, origin(assignment))?;
+    }
+    Ok(())
 }
 
 fn usual_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {

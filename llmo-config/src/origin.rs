@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum Origin {
     /// Built in.
     Default,
+    /// What this way of running the stack usually wants.
+    Preset(String),
     /// A configuration file.
     File(PathBuf),
     /// A variable in a `.env` file.
@@ -27,6 +29,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Preset(text) => write!(f, "preset {text}"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::DotEnv { file, variable } => write!(f, "{} ({variable})", file.display()),
             Self::Environment(variable) => write!(f, "environment ({variable})"),

@@ -16,7 +16,8 @@ fn each_place_overrides_the_one_before() -> Outcome {
     let dot_env = file("API_PORT=2\nLLMO_CACHE__TTL_SECONDS=7\n")?;
     let base = Loader::new().file(toml.path()).dot_env(dot_env.path());
 
-    let loaded = base.clone().load()?;
+    let loaded = base.clone().preset("cache.ttl_seconds=1").preset("store.port=6").load()?;
+    assert_eq!(loaded.config.store.port, 6);
     assert_eq!((loaded.config.gateway.port, loaded.config.cache.ttl_seconds), (2, 7));
     assert_eq!(loaded.config.gateway.host, "0.0.0.0");
     assert_eq!(loaded.config.cache.backend, CacheBackend::Redis);
