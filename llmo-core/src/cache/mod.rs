@@ -72,13 +72,15 @@ pub struct Entry {
     pub value: Bytes,
     /// What is left of its time to live, if it has one and the backend can tell.
     pub ttl: Option<Duration>,
+    /// The tags it was put with, where the backend can tell: what a faster tier in front needs to keep them.
+    pub tags: Vec<String>,
 }
 
 impl Entry {
-    /// An entry with nothing known of its time to live.
+    /// An entry with nothing known of its time to live and its tags.
     #[must_use]
     pub fn new(value: Bytes) -> Self {
-        Self { value, ttl: None }
+        Self { value, ttl: None, tags: Vec::new() }
     }
 }
 

@@ -26,6 +26,6 @@ pub use info::{Capabilities, ModelInfo, Quantisation};
 pub use load::Load;
 pub use message::{Message, Role};
 pub use registry::{Models, SingleModel};
-pub use request::{EmbedRequest, Embeddings, GenerateRequest, Prompt, TokenizeOptions};
+pub use request::{CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, TokenizeOptions};
 pub use sampling::{SamplingParams, TokenId};
 pub use traits::Model;

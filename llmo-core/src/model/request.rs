@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::sampling::{SamplingParams, TokenId};
-use super::{Message, ModelError, Result, Usage};
+use super::{Message, ModelError, Origin, Result, Usage};
 
 /// Most stop strings a request may have.
 pub const MAX_STOPS: usize = 16;
@@ -181,6 +181,10 @@ pub struct EmbedRequest {
     pub request_id: Option<String>,
     /// After this instant nobody waits for the answer.
     pub deadline: Option<Instant>,
+    /// Who asks, as far as caches and limits must keep callers apart.
+    pub tenant: Option<String>,
+    /// May vectors come from, and go to, a cache?
+    pub cache: CacheUse,
 }
 
 impl EmbedRequest {
@@ -193,6 +197,8 @@ impl EmbedRequest {
             truncate: false,
             request_id: None,
             deadline: None,
+            tenant: None,
+            cache: CacheUse::Default,
         }
     }
 }
@@ -205,13 +211,15 @@ pub struct Embeddings {
     pub vectors: Vec<Vec<f32>>,
     /// Tokens read.
     pub usage: Usage,
+    /// Where the vectors come from. A cache says `Hit` only if none of them had to be computed.
+    pub origin: Origin,
 }
 
 impl Embeddings {
     /// Vectors and what they cost.
     #[must_use]
     pub fn new(vectors: Vec<Vec<f32>>, usage: Usage) -> Self {
-        Self { vectors, usage }
+        Self { vectors, usage, origin: Origin::default() }
     }
 }
 
