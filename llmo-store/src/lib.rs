@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Where weights live.
+mod digest;
+pub mod local;
+mod range;
