@@ -1,0 +1,203 @@
+//! The command line's words. What each command does is in `commands/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An LLM stack: gateway, model service, cache and storage, as one process or many.
+#[derive(Debug, Parser)]
+#[command(name = "llmo", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SettingFlags {
+    /// Configuration file (otherwise $LLMO_CONFIG, ./llmo.toml, ~/.config/llmo/llmo.toml, /etc/llmo/llmo.toml)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A setting that overrides all others, e.g. --set gateway.port=8000
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A setting that anything else overrides
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", hide = true)]
+    pub(crate) preset: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything in one process: models, cache, API and dashboard
+    Up,
+    /// One service of the stack
+    Serve {
+        /// Which one
+        role: Role,
+    },
+    /// Fetch models, or import a file of your own
+    Pull(PullArgs),
+    /// Models on this machine
+    #[command(visible_alias = "ls")]
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What a model is: architecture, size, context, template, source
+    Show {
+        /// Its name
+        model: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete models from this machine
+    Rm {
+        /// Their names
+        #[arg(required = true)]
+        models: Vec<String>,
+    },
+    /// Answer one prompt; uses the running stack, or loads the model itself
+    Run(RunArgs),
+    /// Talk with a model
+    Chat(ChatArgs),
+    /// What the running stack serves, and how busy it is
+    Ps {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Look for what is wrong on this machine, and say how to cure it
+    Doctor(DoctorArgs),
+    /// Completions for your shell, e.g. llmo completions bash > ~/.local/share/bash-completion/completions/llmo
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Manual pages
+    Man {
+        /// Write one page a command into this directory (otherwise the main page goes to standard output)
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// A service of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// What clients talk to
+    Gateway,
+    /// Runs models
+    Model,
+    /// Keeps answers
+    Cache,
+    /// Keeps weights
+    Store,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Names in the catalogue (none: print the catalogue)
+    pub(crate) models: Vec<String>,
+    /// Import this GGUF file instead of fetching
+    #[arg(long, value_name = "FILE", requires = "name")]
+    pub(crate) from: Option<PathBuf>,
+    /// The name under which to import it
+    #[arg(long = "as", value_name = "NAME", requires = "from", conflicts_with = "models")]
+    pub(crate) name: Option<String>,
+}
+
+/// How to generate.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Sampling {
+    /// Most tokens to generate
+    #[arg(long, short = 'n', value_name = "TOKENS")]
+    pub(crate) max_tokens: Option<u32>,
+    /// 0: always the likeliest token; up to 2
+    #[arg(long, short, default_value_t = 0.0)]
+    pub(crate) temperature: f32,
+    /// Same seed, same answer
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The model (otherwise the default one)
+    #[arg(long, short)]
+    pub(crate) model: Option<String>,
+    /// The prompt; none or "-": read standard input
+    pub(crate) prompt: Vec<String>,
+    /// Continue the text as it stands, without the chat template
+    #[arg(long)]
+    pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    /// Print one JSON object with text, usage and timings
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    /// The model (otherwise the default one)
+    pub(crate) model: Option<String>,
+    /// Instructions for the model
+    #[arg(long, short)]
+    pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Read everything and say what is wrong
+    Check,
+    /// Every setting with its value and where it came from
+    Print {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Only what isn't a default
+        #[arg(long)]
+        changed: bool,
+    },
+    /// One setting's value
+    Get {
+        /// Its key, e.g. gateway.port
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only these checks, e.g. --only ports
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Print nothing but problems
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Which way of running the ports are checked for
+    #[arg(long, value_enum, default_value_t = Layout::Services)]
+    pub(crate) role: Layout,
+}
+
+/// A way of running the stack on one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Layout {
+    /// Four services
+    Services,
+    /// One process
+    Mono,
+}

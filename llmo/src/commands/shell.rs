@@ -1,0 +1,23 @@
+//! `llmo completions` and `llmo man`: what shells and `man` read, made from the command line's own definition.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+use crate::error::{CliError, Result};
+
+pub(crate) fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "llmo", &mut std::io::stdout());
+}
+
+pub(crate) fn man(dir: Option<&Path>) -> Result {
+    let Some(dir) = dir else {
+        return clap_mangen::Man::new(Cli::command())
+            .render(&mut std::io::stdout())
+            .map_err(CliError::io("cannot write the manual page"));
+    };
+    std::fs::create_dir_all(dir).map_err(CliError::io(format!("cannot make {}", dir.display())))?;
+    clap_mangen::generate_to(Cli::command(), dir)
+        .map_err(CliError::io(format!("cannot write manual pages into {}", dir.display())))
+}

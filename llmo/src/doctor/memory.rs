@@ -1,0 +1,32 @@
+//! Is there memory for the models that are to be served?
+
+use llmo_config::Config;
+
+use super::Finding;
+use crate::cli::Layout;
+
+/// Beside the weights: engine buffers, KV cache of the default context, the services themselves.
+const OVERHEAD_BYTES: u64 = 700 << 20;
+
+pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let available = system.cgroup_limits().map_or(system.available_memory(), |limits| limits.free_memory);
+    let weights: u64 = config.model.path.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum::<u64>()
+        + config.model.names.iter().map(|name| directory_bytes(&config.store.directory().join(name))).sum::<u64>();
+    let needed = weights + OVERHEAD_BYTES;
+    let mib = |bytes: u64| bytes >> 20;
+    let what = format!("{} MiB available, about {} MiB needed", mib(available), mib(needed));
+    if available >= needed {
+        return vec![Finding::fine(what)];
+    }
+    vec![Finding::problem(
+        what,
+        "set USE_INT8=true, a smaller model (MODEL_PATH), or a shorter context (LLMO_MODEL__CONTEXT_LENGTH=2048)",
+    )]
+}
+
+fn directory_bytes(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+}

@@ -1,0 +1,64 @@
+//! What checks find, and how it is printed.
+
+use serde::Serialize;
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Fine,
+    /// Works, and could be better.
+    Advice,
+    /// Has to be cured.
+    Problem,
+}
+
+/// One thing that a check saw.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Finding {
+    pub(super) state: State,
+    pub(super) what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cure: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn fine(what: impl Into<String>) -> Self {
+        Self { state: State::Fine, what: what.into(), cure: None }
+    }
+
+    pub(super) fn advice(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Advice, what: what.into(), cure: Some(cure.into()) }
+    }
+
+    pub(super) fn problem(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Problem, what: what.into(), cure: Some(cure.into()) }
+    }
+}
+
+/// A check and what it saw.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Prints findings for people (problems on standard error) or as JSON.
+pub(super) fn print(checks: &[Check], json: bool, quiet: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(checks).unwrap_or_default());
+        return;
+    }
+    for check in checks {
+        for finding in &check.findings {
+            let cure = finding.cure.as_ref().map_or_else(String::new, |cure| format!("\n           cure: {cure}"));
+            match finding.state {
+                State::Problem if quiet => eprintln!("error: {}{}", finding.what, cure.replace("           cure: ", "       ")),
+                State::Problem => println!("problem {:>8}: {}{cure}", check.name, finding.what),
+                _ if quiet => {}
+                State::Advice => println!("advice  {:>8}: {}{cure}", check.name, finding.what),
+                State::Fine => println!("fine    {:>8}: {}", check.name, finding.what),
+            }
+        }
+    }
+}
