@@ -4,3 +4,5 @@
 mod logprobs;
 #[cfg(any(feature = "candle", feature = "llama-cpp"))]
 mod sampler;
+#[cfg(feature = "sim")]
+pub mod sim;
