@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Starts the stack as a user would, on free ports, asks it real questions with real clients, kills the model service, looks
+# how the gateway bears it, and stops everything. Expects the programs to be built and the models fetched.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ROOT=$PWD
+export ROOT
+. scripts/say.sh
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) MODEL_SERVICE_PORT=$(free_port)
+CACHE_SERVICE_PORT=$(free_port) STORAGE_SERVICE_PORT=$(free_port)
+LLMO_RUN_DIR=$(mktemp -d)
+export API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT LLMO_RUN_DIR
+export LLMO_API_URL=http://127.0.0.1:$API_PORT
+
+passed=0 failed=0
+verdict() { # verdict NAME COMMAND…
+    local name=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+        echo "    ok      $name"
+    else
+        failed=$((failed + 1))
+        echo "    FAILED  $name"
+    fi
+}
+
+finish() {
+    ./run_microservices.sh stop || true
+    if [ $failed -gt 0 ]; then
+        for log in "$LLMO_RUN_DIR"/*.log; do echo "--- $log"; tail -n 40 "$log"; done
+    fi
+    rm -rf "$LLMO_RUN_DIR"
+}
+trap finish EXIT
+
+# shellcheck source=scripts/toolchain.sh
+. scripts/toolchain.sh
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh
+# shellcheck source=scripts/stack.sh
+. scripts/stack.sh
+choose_toolchain
+run_stack
+
+ask() { curl -s -m 20 "$LLMO_API_URL/api/generate" -d "{\"prompt\": \"$1\", \"max_length\": 40}"; }
+status_of() { curl -s -m 5 -o /dev/null -w '%{http_code}' "$LLMO_API_URL/api/generate" -d '{"prompt": "'"$RANDOM$RANDOM"'", "max_length": 4}'; }
+within() { # within SECONDS COMMAND…: until it succeeds
+    local limit=$((SECONDS + $1))
+    shift
+    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.05; done
+}
+
+answers_paris() { ask "What is the capital of France?" | grep -q Paris; }
+is_cached() { curl -s -m 20 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | grep -qi '^x-cache: hit'; }
+dashboard_answers() { curl -sf -m 5 "http://127.0.0.1:$DASHBOARD_PORT/" | grep -qi '<html'; }
+metrics_answer() { curl -sf -m 5 "http://127.0.0.1:$1/metrics" | grep -q '^llmo_build_info'; }
+second_run_is_harmless() { ./run_microservices.sh run | grep -q 'Already running'; }
+status_lists_all() { [ "$(./run_microservices.sh status | grep -c running)" = 4 ]; }
+
+say "Questions to the stack"
+verdict "the model answers through the gateway" answers_paris
+verdict "the same question again comes from the cache" within 5 is_cached
+verdict "the dashboard answers" dashboard_answers
+for port in "$API_PORT" "$MODEL_SERVICE_PORT" "$CACHE_SERVICE_PORT" "$STORAGE_SERVICE_PORT"; do
+    verdict "metrics on port $port" metrics_answer "$port"
+done
+verdict "a second run changes nothing" second_run_is_harmless
+verdict "status lists four services" status_lists_all
+
+say "SIGKILL of the model service"
+killed_is_503() { [ "$(status_of)" = 503 ]; }
+says_when() { curl -s -m 5 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "again '"$RANDOM"'"}' | grep -qi '^retry-after:'; }
+answers_again() { [ "$(status_of)" = 200 ]; }
+# The supervisor is held, so that there is time to look; then it goes on and starts the service again.
+supervisor=$(cat "$LLMO_RUN_DIR/model-service.supervisor.pid")
+kill -STOP "$supervisor"
+kill -KILL "$(cat "$LLMO_RUN_DIR/model-service.pid")"
+verdict "the gateway says 503 within a second" within 1 killed_is_503
+verdict "and says when to try again" says_when
+verdict "cached answers are still served" is_cached
+kill -CONT "$supervisor"
+verdict "it answers again after the supervisor's restart" within 30 answers_again
+
+say "Python clients"
+venv=${CARGO_TARGET_DIR:-target}/e2e-venv
+[ -x "$venv/bin/pytest" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r tests/e2e/requirements.txt; }
+verdict "the clients' own tests" "$venv/bin/pytest" -q -p no:cacheprovider tests/e2e
+
+say "Everything in one process"
+stop_stack
+run_stack --mono
+verdict "llmo up answers" answers_paris
+run_uses_the_stack() { "$BIN_DIR/llmo" run "What is the capital of France?" | grep -q Paris; }
+ps_lists_the_model() { "$BIN_DIR/llmo" ps | grep -q smollm2-135m; }
+verdict "llmo run uses the running stack" run_uses_the_stack
+verdict "llmo ps lists the model" ps_lists_the_model
+
+echo "smoke: $passed passed, $failed failed"
+[ $failed -eq 0 ]
