@@ -1,0 +1,171 @@
+//! The one writer of snapshots.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use llmo_core::model::{Model, ModelInfo};
+use parking_lot::Mutex;
+
+use super::{EventLog, OutlierOptions, ProbeOutcome, Replica, ReplicaState, Reported, Served, Snapshot};
+
+/// Something that came from a replica this recently proves that it lives, whatever a late health check says.
+const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// Makes the client that talks to one model at one replica. `Err` says why it can't.
+pub type Connect = dyn Fn(&ModelInfo, &Replica) -> Result<Arc<dyn Model>, String> + Send + Sync;
+
+/// All replicas. Readers take a [`Snapshot`]; changes are made one after the other and swap in a new one.
+pub struct Pool {
+    current: ArcSwap<Snapshot>,
+    writer: Mutex<()>,
+    connect: Box<Connect>,
+    outlier: OutlierOptions,
+    events: EventLog,
+}
+
+impl Pool {
+    /// Knows these replicas; none is used before its first health check.
+    #[must_use]
+    pub fn new(replicas: Vec<Arc<Replica>>, outlier: OutlierOptions, connect: Box<Connect>, now: Instant) -> Self {
+        let states = replicas.into_iter().map(ReplicaState::new).collect();
+        Self {
+            current: ArcSwap::from_pointee(Snapshot::build(states, now)),
+            writer: Mutex::new(()),
+            connect,
+            outlier,
+            events: EventLog::default(),
+        }
+    }
+
+    /// How things stand. Cheap; hold it only for a decision.
+    #[must_use]
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// What changed lately.
+    #[must_use]
+    pub fn events(&self) -> &EventLog {
+        &self.events
+    }
+
+    /// Takes in what a health check found.
+    pub fn probed(&self, replica: &Arc<Replica>, outcome: &ProbeOutcome, now: Instant) {
+        if let ProbeOutcome::Ready(models) | ProbeOutcome::NotReady { models, .. } = outcome {
+            replica.report_in_flight(models.iter().map(|m| m.load.in_flight()).fold(0, u32::saturating_add));
+        }
+        self.change(replica, now, |state, _| {
+            state.health.on_probe(outcome, replica.heard_within(PROOF_OF_LIFE, now), now);
+            match outcome {
+                ProbeOutcome::Ready(models) => self.reconcile(state, models, now),
+                // While it loads it may not know its models yet: that is no reason to forget them.
+                ProbeOutcome::NotReady { models, .. } if !models.is_empty() => self.reconcile(state, models, now),
+                _ => false,
+            }
+        });
+    }
+
+    /// Takes in that a request sent at `sent` found nobody there, or lost its connection before any output. The
+    /// replica is down at once; a health check is asked for, so that a mistake does not last.
+    pub fn lost(&self, replica: &Arc<Replica>, reason: &str, sent: Instant, now: Instant) {
+        self.change(replica, now, |state, _| {
+            state.health.on_lost(reason, sent, now);
+            false
+        });
+        self.failed(replica, reason, now);
+        replica.ask_check();
+    }
+
+    /// Takes in that a request failed through the replica's fault. Too many in a row eject it, unless more than half
+    /// of all replicas would be out then: failing together is no outlier.
+    pub fn failed(&self, replica: &Arc<Replica>, reason: &str, now: Instant) {
+        let failures = replica.count_failure();
+        if failures < self.outlier.failures {
+            return;
+        }
+        let mut ejected = None;
+        self.change(replica, now, |state, all| {
+            let out = all.replicas.iter().filter(|s| s.health.outlier.ejected_until(now).is_some()).count();
+            let already = state.health.outlier.ejected_until(now).is_some();
+            if already || (out + 1) * 2 > all.replicas.len() {
+                return false;
+            }
+            ejected = Some(state.health.outlier.eject(now, &self.outlier));
+            true
+        });
+        if let Some(length) = ejected {
+            let reason = format!("{failures} failures in a row, out for {} s: {reason}", length.as_secs());
+            tracing::warn!(replica = replica.id(), %reason, "replica ejected");
+            self.events.push(replica.id(), "ejected", reason);
+            // The checker must learn when to let it back in.
+            replica.ask_check();
+        }
+    }
+
+    /// Lets a replica back in whose ejection ended.
+    pub fn release(&self, replica: &Arc<Replica>, now: Instant) {
+        replica.count_success();
+        self.events.push(replica.id(), "released", "its time is over");
+        self.change(replica, now, |_, _| true);
+    }
+
+    /// Changes one replica's state, and swaps in a new snapshot if that made a difference.
+    fn change(&self, replica: &Arc<Replica>, now: Instant, f: impl FnOnce(&mut ReplicaState, &Snapshot) -> bool) {
+        let _one_at_a_time = self.writer.lock();
+        let before = self.current.load_full();
+        let Some(index) = before.replicas.iter().position(|s| Arc::ptr_eq(&s.replica, replica)) else { return };
+        let mut state = before.replicas[index].clone();
+        let changed = f(&mut state, &before);
+        let old = &before.replicas[index];
+        if !changed && state.health == old.health {
+            return;
+        }
+        if state.health.phase() != old.health.phase() {
+            let (phase, reason) = (state.health.phase(), state.health.reasons().join("; "));
+            tracing::info!(replica = replica.id(), phase = phase.as_str(), %reason, "replica changed");
+            self.events.push(replica.id(), phase.as_str(), reason);
+        }
+        let down = state.health.phase() == super::Phase::Down;
+        let mut states = before.replicas.clone();
+        states[index] = state;
+        self.current.store(Arc::new(Snapshot::build(states, now)));
+        // After the snapshot: whoever wakes from this must not choose the dead replica again.
+        replica.set_down(down, now);
+    }
+
+    /// Makes `state.served` what was reported, keeping what did not change. True if anything did.
+    fn reconcile(&self, state: &mut ReplicaState, models: &[Reported], now: Instant) -> bool {
+        let mut changed = models.len() != state.served.len();
+        let mut served = Vec::with_capacity(models.len());
+        for (place, model) in models.iter().enumerate() {
+            let known = state.served.iter().position(|s| s.info == model.info);
+            if let Some(index) = known {
+                let kept = &state.served[index];
+                // Seats carry the number of slots: a new one needs a new snapshot.
+                changed |= index != place || kept.load().slots != model.load.slots;
+                kept.report(model.load);
+                served.push(Arc::clone(kept));
+                continue;
+            }
+            match (self.connect)(&model.info, &state.replica) {
+                Ok(client) => served.push(Arc::new(Served::new(model.info.clone(), client, model.load, now))),
+                Err(reason) => {
+                    tracing::warn!(replica = state.replica.id(), model = model.info.id, %reason, "cannot use model");
+                }
+            }
+            changed = true;
+        }
+        state.served = served;
+        changed
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("snapshot", &self.snapshot()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! The way to a model: the replicas that can serve it now.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use llmo_core::model::{Load, Model, ModelInfo};
+use parking_lot::Mutex;
+
+use super::{Latency, Replica};
+
+/// A replica that came back reaches its full share of requests in this time.
+pub const WARM_UP: Duration = Duration::from_secs(5);
+/// The share it starts with.
+const COLD_SHARE: f64 = 0.1;
+/// Latencies are compared on top of this, so that a millisecond more or less does not decide.
+const LATENCY_FLOOR: Duration = Duration::from_millis(50);
+
+/// A model as one replica serves it.
+pub struct Served {
+    /// What the replica says of it.
+    pub info: ModelInfo,
+    /// How to talk to it.
+    pub client: Arc<dyn Model>,
+    /// Time to the first token there.
+    pub latency: Arc<Latency>,
+    load: Mutex<Load>,
+}
+
+impl Served {
+    /// A model at a replica, with the load it reported first.
+    #[must_use]
+    pub fn new(info: ModelInfo, client: Arc<dyn Model>, load: Load, now: Instant) -> Self {
+        Self { info, client, latency: Arc::new(Latency::new(now)), load: Mutex::new(load) }
+    }
+
+    /// The load it reported last.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        *self.load.lock()
+    }
+
+    /// Takes in a report.
+    pub fn report(&self, load: Load) {
+        *self.load.lock() = load;
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").field("info", &self.info.id).field("load", &self.load()).finish_non_exhaustive()
+    }
+}
+
+/// A replica as a policy sees it: just what a choice needs, next to each other in memory.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Who.
+    pub replica: Arc<Replica>,
+    /// Time to the first token of this model there.
+    pub latency: Arc<Latency>,
+    /// Sequences it decodes at once; at least 1.
+    pub slots: u32,
+    /// It came back then, and gets its share slowly.
+    pub warm_from: Option<Instant>,
+}
+
+impl Seat {
+    /// A warm replica of one slot.
+    #[must_use]
+    pub fn new(replica: Arc<Replica>, now: Instant) -> Self {
+        Self { replica, latency: Arc::new(Latency::new(now)), slots: 1, warm_from: None }
+    }
+
+    /// How full it would be with one more request, in requests a slot. A cold replica seems fuller than it is.
+    #[must_use]
+    pub fn occupancy(&self, now: Instant) -> f64 {
+        let requests = f64::from(self.replica.occupied()) + 1.0;
+        requests / f64::from(self.slots.max(1)) / self.warmth(now)
+    }
+
+    /// What one more request would cost there: occupancy times latency. The unit means nothing; lower is better.
+    #[must_use]
+    pub fn cost(&self, now: Instant) -> f64 {
+        self.occupancy(now) * (self.latency.estimate(now) + LATENCY_FLOOR).as_secs_f64()
+    }
+
+    /// Its share of requests, from [`COLD_SHARE`] to 1.
+    #[must_use]
+    pub fn warmth(&self, now: Instant) -> f64 {
+        self.warm_from.map_or(1.0, |from| {
+            let age = now.saturating_duration_since(from).as_secs_f64() / WARM_UP.as_secs_f64();
+            age.clamp(COLD_SHARE, 1.0)
+        })
+    }
+}
+
+/// The replicas that can serve one model now, and the model as they agree on it.
+#[derive(Debug)]
+pub struct Route {
+    /// The model.
+    pub info: Arc<ModelInfo>,
+    /// Those that can be used, for policies. May be empty: the model is known, and nobody serves it now.
+    pub seats: Vec<Seat>,
+    /// The same replicas in the same order: the model there.
+    pub served: Vec<Arc<Served>>,
+}
+
+impl Route {
+    /// The load of all replicas together.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let mut sum = Load::default();
+        for load in self.served.iter().map(|served| served.load()) {
+            sum.slots = sum.slots.saturating_add(load.slots);
+            sum.slots_free = sum.slots_free.saturating_add(load.slots_free);
+            sum.queued_requests = sum.queued_requests.saturating_add(load.queued_requests);
+            sum.queued_tokens = sum.queued_tokens.saturating_add(load.queued_tokens);
+            sum.kv_used += load.kv_used;
+        }
+        sum.kv_used /= self.served.len().max(1) as f32;
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cold_replica_seems_fuller_and_warms_up() {
+        let now = Instant::now();
+        let mut seat = Seat::new(Arc::new(Replica::new("http://a", now)), now);
+        let warm = seat.occupancy(now);
+        seat.warm_from = Some(now);
+        assert!((seat.occupancy(now) - 10.0 * warm).abs() < 1e-9);
+        assert!((seat.occupancy(now + WARM_UP) - warm).abs() < 1e-9);
+    }
+
+    #[test]
+    fn slots_divide_the_load() {
+        let now = Instant::now();
+        let mut seat = Seat::new(Arc::new(Replica::new("http://a", now)), now);
+        seat.slots = 4;
+        assert!((seat.occupancy(now) - 0.25).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,90 @@
+//! All replicas of one model, as one [`Model`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use llmo_core::model::{
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelInfo, Result, TokenId, TokenizeOptions,
+};
+
+use super::Dispatcher;
+use super::stream::{self, Started};
+use crate::replica::{Lease, Served};
+
+/// A model behind the gateway. Which replica answers is decided for each request.
+pub struct RoutedModel {
+    info: Arc<ModelInfo>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl RoutedModel {
+    /// The model that `info` describes, served by whoever has it.
+    #[must_use]
+    pub fn new(info: Arc<ModelInfo>, dispatcher: Arc<Dispatcher>) -> Self {
+        Self { info, dispatcher }
+    }
+}
+
+#[async_trait]
+impl Model for RoutedModel {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Resolves with the first output: until then a failed attempt is repeated elsewhere, and the answer's status and
+    /// headers can still tell the truth.
+    async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+        request.validate()?;
+        let request = &request;
+        let call = |served: Arc<Served>| async move {
+            let sent = Instant::now();
+            let started = Started::wait(served.client.generate(request.clone()).await?).await?;
+            let now = Instant::now();
+            served.latency.record(now.duration_since(sent), now);
+            Ok(started)
+        };
+        let (started, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        Ok(stream::watch(started, lease, request.deadline, Arc::clone(&self.dispatcher)))
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
+        let request = &request;
+        let call = |served: Arc<Served>| async move {
+            let sent = Instant::now();
+            let embeddings = served.client.embed(request.clone()).await?;
+            let now = Instant::now();
+            served.latency.record(now.duration_since(sent), now);
+            Ok(embeddings)
+        };
+        let (mut embeddings, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        embeddings.origin.replica = Some(self.done(&lease));
+        Ok(embeddings)
+    }
+
+    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
+        let call = |served: Arc<Served>| async move { served.client.tokenize(text, options).await };
+        let (tokens, lease) = self.dispatcher.dispatch(&self.info.id, None, call).await?;
+        self.done(&lease);
+        Ok(tokens)
+    }
+
+    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
+        let call = |served: Arc<Served>| async move { served.client.detokenize(tokens).await };
+        let (text, lease) = self.dispatcher.dispatch(&self.info.id, None, call).await?;
+        self.done(&lease);
+        Ok(text)
+    }
+
+    /// The sum over the replicas that can be used, as they reported it last.
+    fn load(&self) -> Load {
+        self.dispatcher.pool().snapshot().route(&self.info.id).map_or_else(Load::default, |route| route.load())
+    }
+}
+
+impl RoutedModel {
+    fn done(&self, lease: &Lease) -> String {
+        self.dispatcher.judge_started(lease.replica(), None, Instant::now());
+        lease.replica().id().to_owned()
+    }
+}
