@@ -56,7 +56,7 @@ impl Digest {
 
 /// Is this a sha256 in hexadecimal?
 #[must_use]
-pub fn is_sha256(text: &str) -> bool {
+pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -8,6 +8,8 @@ use llmo_core::store::{ByteStream, GetOptions, Result, StoreError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::ReaderStream;
 
+use crate::stream_end::with_end;
+
 const PIECE: usize = 256 << 10;
 
 /// The bytes that `options` mean in an object of `size` bytes.
@@ -37,9 +39,7 @@ pub(crate) fn exactly(
     doing: String,
 ) -> ByteStream {
     let mut left = length;
-    pieces
-        .map(Some)
-        .chain(futures::stream::once(std::future::ready(None)))
+    with_end(pieces)
         .filter_map(move |step| {
             let out = match step {
                 Some(Ok(piece)) => {
