@@ -106,7 +106,7 @@ impl Dispatcher {
         let mut tried: Vec<Arc<Replica>> = Vec::new();
         let mut last: Option<Unsuccessful> = None;
         for attempt in 0..self.options.max_attempts {
-            let Some((lease, served)) = self.choose(model, &tried) else { break };
+            let Some((replica, served)) = self.choose(model, &tried) else { break };
             if let Some(failure) = &last {
                 let free = tried.last().is_some_and(|replica| replica.take_free_retry());
                 if !free && !self.budget.withdraw(Instant::now()) {
@@ -116,17 +116,16 @@ impl Dispatcher {
                 self.metrics.retried(failure.fate);
                 self.pause(attempt, failure.fate, deadline).await?;
             }
-            let sent = Instant::now();
-            match self.attempt(&lease, deadline, call(served)).await {
+            let (lease, sent) = (replica.lease(), Instant::now());
+            match self.attempt(&lease, deadline, call(Arc::clone(&served))).await {
                 Ok(answer) => return Ok((answer, lease)),
                 Err(failure) => {
-                    self.judge(lease.replica(), &failure, sent);
+                    self.judge(&replica, &served, &failure, sent);
                     if !failure.error.is_retryable() {
                         return Err(failure.error);
                     }
-                    let request = tried.len() + 1;
-                    tracing::debug!(replica = lease.replica().id(), model, request, error = %failure.error, "attempt failed");
-                    tried.push(Arc::clone(lease.replica()));
+                    tracing::debug!(replica = replica.id(), model, attempt, error = %failure.error, "attempt failed");
+                    tried.push(replica);
                     last = Some(failure);
                 }
             }
@@ -159,12 +158,12 @@ impl Dispatcher {
         }
     }
 
-    fn choose(&self, model: &str, tried: &[Arc<Replica>]) -> Option<(Lease, Arc<Served>)> {
+    fn choose(&self, model: &str, tried: &[Arc<Replica>]) -> Option<(Arc<Replica>, Arc<Served>)> {
         let snapshot = self.pool.snapshot();
         let route = snapshot.route(model)?;
         let context = PickContext { now: Instant::now(), tried };
         let index = self.policy.pick(&route.seats, &context, &mut Rng::new())?;
-        Some((route.seats.get(index)?.replica.lease(), Arc::clone(route.served.get(index)?)))
+        Some((Arc::clone(&route.seats.get(index)?.replica), Arc::clone(route.served.get(index)?)))
     }
 
     async fn attempt<T>(
@@ -190,8 +189,11 @@ impl Dispatcher {
         }
     }
 
-    fn judge(&self, replica: &Arc<Replica>, failure: &Unsuccessful, sent: Instant) {
+    fn judge(&self, replica: &Arc<Replica>, served: &Served, failure: &Unsuccessful, sent: Instant) {
         let (now, reason) = (Instant::now(), || failure.error.to_string());
+        if let Some(penalty) = failure.fate.penalty() {
+            served.latency.record(penalty, now);
+        }
         match failure.fate {
             Fate::Fine => replica.count_success(),
             Fate::Busy => {}

@@ -1,5 +1,7 @@
 //! What the end of an attempt says about the replica.
 
+use std::time::Duration;
+
 use llmo_core::model::ModelError;
 
 /// What the end of an attempt says about the replica it ran on.
@@ -25,6 +27,16 @@ impl Fate {
             Self::Busy => "busy",
             Self::Lost => "lost",
             Self::Failed => "failed",
+        }
+    }
+
+    /// What a refusal counts as when replicas are compared by latency. A replica that fails quickly would look like the
+    /// quickest of all, and draw every request.
+    pub(super) fn penalty(self) -> Option<Duration> {
+        match self {
+            Self::Fine => None,
+            Self::Busy => Some(Duration::from_millis(500)),
+            Self::Lost | Self::Failed => Some(Duration::from_secs(1)),
         }
     }
 

@@ -55,7 +55,9 @@ struct RoutedStream {
     rest: EventStream,
     lease: Option<Lease>,
     deadline: Option<Instant>,
-    heard: Instant,
+    /// Since when the next event is waited for; `None` while the caller has not asked for it. A slow reader's time is
+    /// not the replica's.
+    waiting: Option<Instant>,
     tick: Pin<Box<Sleep>>,
 }
 
@@ -76,7 +78,7 @@ pub(super) fn watch(
         rest: started.rest,
         lease: Some(lease),
         deadline,
-        heard: now,
+        waiting: None,
         tick: Box::pin(tokio::time::sleep(TICK)),
     };
     EventStream::new(stream).with_origin(origin)
@@ -93,8 +95,8 @@ impl Stream for RoutedStream {
         }
         match this.rest.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(event))) => {
-                this.heard = Instant::now();
-                lease.replica().heard(this.heard);
+                this.waiting = None;
+                lease.replica().heard(Instant::now());
                 Poll::Ready(Some(Ok(this.pass(event))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.give_up(begun(error))))),
@@ -112,7 +114,7 @@ impl RoutedStream {
         if matches!(event, Event::Finish(_))
             && let Some(lease) = self.lease.take()
         {
-            self.dispatcher.judge_started(lease.replica(), None, self.heard);
+            self.dispatcher.judge_started(lease.replica(), None, Instant::now());
         }
         event
     }
@@ -126,13 +128,14 @@ impl RoutedStream {
 
     /// Ready with the error that ends the stream, once a limit is passed.
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<ModelError> {
+        let since = *self.waiting.get_or_insert_with(Instant::now);
         loop {
             ready!(self.tick.as_mut().poll(cx));
             let now = Instant::now();
             if self.deadline.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(ModelError::DeadlineExceeded { stage: "while generating".into() });
             }
-            let silent = now.saturating_duration_since(self.heard);
+            let silent = now.saturating_duration_since(since);
             if silent >= self.dispatcher.options().idle_timeout {
                 return Poll::Ready(broken(&format!("no token for {} s", silent.as_secs())));
             }
