@@ -4,5 +4,7 @@
 mod logprobs;
 #[cfg(any(feature = "candle", feature = "llama-cpp"))]
 mod sampler;
+#[cfg(feature = "remote")]
+pub mod remote;
 #[cfg(feature = "sim")]
 pub mod sim;

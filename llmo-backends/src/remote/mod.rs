@@ -1,0 +1,34 @@
+//! Any OpenAI-compatible upstream as a [`Model`](llmo_core::Model): llmo's own model service, llama-server, vLLM,
+//! Ollama's `/v1`, OpenAI.
+//!
+//! ```text
+//!  GenerateRequest ─► request ─► transport ─► upstream
+//!                                                │ bytes
+//!  EventStream ◄─ stream ◄─ response ◄─ sse ◄────┘
+//!                   ▲
+//!                patience (deadline, first token, next token)      errors: whatever went wrong, as a ModelError
+//! ```
+//!
+//! * Pure: [`request`], [`response`], [`logprobs`], [`embeddings`], [`errors`], [`sse`], [`patience`].
+//! * I/O: [`transport`], [`stream`], [`in_flight`], and the [`RemoteModel`] itself.
+//!
+//! Errors of an llmo service come out as the [`ModelError`](llmo_core::ModelError) they were, so that they pass
+//! through any number of gateways unchanged. Dropping a stream closes its connection to the upstream: that is how the
+//! upstream learns that nobody listens. Nothing is retried here; `ModelError::is_retryable` tells a router what it may
+//! send elsewhere.
+
+pub mod embeddings;
+pub mod errors;
+pub mod in_flight;
+pub mod logprobs;
+mod model;
+pub mod options;
+pub mod patience;
+pub mod request;
+pub mod response;
+pub mod sse;
+pub mod stream;
+pub mod transport;
+
+pub use model::RemoteModel;
+pub use options::RemoteOptions;

@@ -1,0 +1,266 @@
+//! From the events of an upstream's stream to ours. Pure.
+
+use std::time::Duration;
+
+use llmo_core::model::{Delta, Finish, FinishReason, ModelError, Result, Timings, TokenId, Usage};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::errors::WireError;
+use super::logprobs::WireLogprobs;
+use super::sse::SseEvent;
+
+/// Reads one answer, event by event.
+///
+/// Token counts come from the upstream's `usage`. If it sends none, the generated tokens are counted where their ids
+/// came with them, and everything else stays 0: nothing is estimated.
+#[derive(Debug)]
+pub struct Reader {
+    model: String,
+    started: bool,
+    tokens: u64,
+    reason: Option<FinishReason>,
+    stop: Option<String>,
+    usage: Option<Usage>,
+    timings: Timings,
+}
+
+/// What an event meant.
+#[derive(Debug, PartialEq)]
+pub enum Read {
+    /// Nothing for the caller.
+    Nothing,
+    /// More output.
+    Delta(Delta),
+    /// Nothing follows; ask for the [finish](Reader::finish).
+    Done,
+}
+
+impl Reader {
+    /// At the beginning of an answer of `model`.
+    #[must_use]
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            started: false,
+            tokens: 0,
+            reason: None,
+            stop: None,
+            usage: None,
+            timings: Timings::default(),
+        }
+    }
+
+    /// Has output come?
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Reads the next event of a stream.
+    ///
+    /// # Errors
+    /// The upstream's own error; [`ModelError::Upstream`] for what can't be understood.
+    pub fn event(&mut self, event: &SseEvent) -> Result<Read> {
+        if event.data == "[DONE]" {
+            return Ok(Read::Done);
+        }
+        self.json(event.data.as_bytes())
+    }
+
+    /// Reads a chunk, or an answer that came whole.
+    ///
+    /// # Errors
+    /// As for [`event`](Self::event).
+    pub fn json(&mut self, data: &[u8]) -> Result<Read> {
+        let value: Value = serde_json::from_slice(data).map_err(|e| self.broken(&format!("it sent no JSON: {e}")))?;
+        if let Some(error) = WireError::from_json(&value) {
+            return Err(error.into_error(&self.model, self.started));
+        }
+        let chunk: Chunk =
+            serde_json::from_value(value).map_err(|e| self.broken(&format!("it sent a strange chunk: {e}")))?;
+        Ok(self.chunk(chunk))
+    }
+
+    fn chunk(&mut self, chunk: Chunk) -> Read {
+        if let Some(usage) = chunk.usage {
+            self.usage = Some(usage.read());
+        }
+        if let Some(llmo) = chunk.llmo {
+            self.timings = llmo.timings.read();
+            self.stop = llmo.stop.or(self.stop.take());
+        }
+        let Some(choice) = chunk.choices.into_iter().find(|choice| choice.index == 0) else { return Read::Nothing };
+        if let Some(reason) = &choice.finish_reason {
+            self.reason = Some(finish_reason(reason));
+        }
+        if let Some(Value::String(stop)) = choice.stop_reason {
+            self.stop.get_or_insert(stop);
+        }
+        let tokens = choice.token_ids.unwrap_or_default();
+        let mut delta = Delta::new(Text::first(choice.text, choice.delta, choice.message), tokens);
+        delta.logprobs = choice.logprobs.unwrap_or_default().read(&delta.tokens);
+        if delta.text.is_empty() && delta.tokens.is_empty() && delta.logprobs.is_empty() {
+            return Read::Nothing;
+        }
+        self.started = true;
+        self.tokens += delta.tokens.len() as u64;
+        Read::Delta(delta)
+    }
+
+    /// The stream has ended: with a finish, if the upstream gave its reason.
+    ///
+    /// # Errors
+    /// [`ModelError::Upstream`] if it did not.
+    pub fn finish(&self) -> Result<Finish> {
+        let reason = self.reason.ok_or_else(|| self.broken("the stream ended before the answer was finished"))?;
+        let usage = self.usage.unwrap_or_else(|| Usage::new(0, self.tokens));
+        let mut finish = Finish::new(reason, usage);
+        finish.timings = self.timings;
+        finish.stop = self.stop.clone();
+        Ok(finish)
+    }
+
+    /// The error for a stream that can't go on.
+    #[must_use]
+    pub fn broken(&self, message: &str) -> ModelError {
+        ModelError::Upstream { message: message.to_owned(), started: self.started }
+    }
+}
+
+/// `tool_calls`, `content_filter` and unknown reasons are ends of the model's own: nothing was cut off.
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
+        "length" | "max_tokens" => FinishReason::Length,
+        _ => FinishReason::Stop,
+    }
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default)]
+    llmo: Option<Llmo>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    index: u32,
+    #[serde(default)]
+    delta: Option<Text>,
+    #[serde(default)]
+    message: Option<Text>,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+    /// vLLM: the stop string, or the number of the stop token.
+    #[serde(default)]
+    stop_reason: Option<Value>,
+    #[serde(default)]
+    token_ids: Option<Vec<TokenId>>,
+    #[serde(default)]
+    logprobs: Option<WireLogprobs>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    #[serde(default)]
+    content: Option<String>,
+}
+
+impl Text {
+    fn first(text: Option<String>, delta: Option<Self>, message: Option<Self>) -> String {
+        text.or_else(|| delta?.content).or_else(|| message?.content).unwrap_or_default()
+    }
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+impl WireUsage {
+    fn read(self) -> Usage {
+        let mut usage = Usage::new(self.prompt_tokens, self.completion_tokens);
+        usage.cached_tokens = self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
+        usage
+    }
+}
+
+/// What llmo's services add to the last chunk.
+#[derive(Deserialize)]
+struct Llmo {
+    #[serde(default)]
+    timings: WireTimings,
+    #[serde(default)]
+    stop: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireTimings {
+    queue_ms: f64,
+    prefill_ms: f64,
+    decode_ms: f64,
+}
+
+impl WireTimings {
+    fn read(&self) -> Timings {
+        let duration = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default();
+        Timings::new(duration(self.queue_ms), duration(self.prefill_ms), duration(self.decode_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_a_reason_is_a_broken_stream() {
+        let mut reader = Reader::new("m");
+        assert!(matches!(reader.finish(), Err(ModelError::Upstream { started: false, .. })));
+        reader.json(br#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#).unwrap();
+        assert!(matches!(reader.finish(), Err(ModelError::Upstream { started: true, .. })));
+    }
+
+    #[test]
+    fn the_announcement_of_a_role_is_not_output() {
+        let mut reader = Reader::new("m");
+        let read = reader.json(br#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#);
+        assert_eq!(read.unwrap(), Read::Nothing);
+        assert!(!reader.started());
+    }
+
+    #[test]
+    fn tokens_without_text_are_output() {
+        let mut reader = Reader::new("m");
+        let read = reader.json(br#"{"choices":[{"index":0,"text":"","token_ids":[5]}]}"#);
+        assert_eq!(read.unwrap(), Read::Delta(Delta::new("", vec![5])));
+        assert!(reader.started());
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_says_whether_output_had_begun() {
+        let mut reader = Reader::new("m");
+        assert!(matches!(reader.json(b"<html>"), Err(ModelError::Upstream { started: false, .. })));
+        reader.json(br#"{"choices":[{"text":"a"}]}"#).unwrap();
+        let strange = reader.json(br#"{"choices":[{"text":5}]}"#);
+        assert!(matches!(strange, Err(ModelError::Upstream { started: true, .. })));
+    }
+}

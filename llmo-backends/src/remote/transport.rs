@@ -1,0 +1,217 @@
+//! The HTTP client of one upstream.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use llmo_core::model::request::CacheUse;
+use llmo_core::model::{ModelError, Result};
+use reqwest::{Client, Response};
+
+use super::errors::WireError;
+use super::options::RemoteOptions;
+use super::request::Post;
+
+/// Largest error body that is read, in bytes.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// Longest wait that an upstream can impose.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// Who asks, and how long they wait: what goes into headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Caller<'a> {
+    /// `x-request-id`
+    pub request_id: Option<&'a str>,
+    /// `x-llmo-tenant`
+    pub tenant: Option<&'a str>,
+    /// `x-llmo-deadline-ms`
+    pub remaining: Option<Duration>,
+    /// `cache-control`
+    pub cache: CacheUse,
+}
+
+/// Connections to one upstream, kept open between requests.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    client: Client,
+    base: String,
+}
+
+impl Transport {
+    /// Connects lazily. `base_url` is the root of the service or its `/v1`; both are taken.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidRequest`] for a URL or key that can't be used, [`ModelError::Internal`] if TLS can't be
+    /// set up.
+    pub fn new(base_url: &str, options: &RemoteOptions) -> Result<Self> {
+        let base = base_url.trim_end_matches('/');
+        let base = base.strip_suffix("/v1").unwrap_or(base);
+        let url = reqwest::Url::parse(base).map_err(|e| ModelError::invalid("base_url", format!("{base:?}: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(ModelError::invalid("base_url", format!("{base:?} must begin with http:// or https://")));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &options.api_key {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+                .map_err(|_| ModelError::invalid("api_key", "holds characters that no header may hold"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let mut client = Client::builder()
+            .user_agent(concat!("llmo/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(options.connect_timeout)
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(options.idle_connections)
+            // A redirect would take prompts and keys to a host that nobody configured.
+            .redirect(reqwest::redirect::Policy::none());
+        if !options.system_proxy {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|e| ModelError::Internal(chain(&e)))?;
+        Ok(Self { client, base: base.to_owned() })
+    }
+
+    /// The root of the service.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Posts and waits for the head of a good answer. Dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`] if there is nobody to talk to, [`ModelError::Upstream`] if the connection broke,
+    /// and whatever error the upstream answers with, for a request for `model`.
+    pub async fn post(&self, post: Post, caller: Caller<'_>, model: &str) -> Result<Response> {
+        let request = self.client.post(format!("{}{}", self.base, post.path)).headers(headers(caller));
+        let response = request.json(&post.body).send().await.map_err(|error| self.failed(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers());
+        // The status says enough if the body can't be read.
+        let body = read_body(response, MAX_ERROR_BODY).await.unwrap_or_default();
+        Err(WireError::from_response(status, retry_after, &body).into_error(model, false))
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> ModelError {
+        if error.is_connect() {
+            return ModelError::unavailable(format!("no connection to {}: {}", self.base, root(error)));
+        }
+        ModelError::Upstream { message: format!("{} broke off: {}", self.base, root(error)), started: false }
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// [`ModelError::Upstream`] if it is larger, or breaks off.
+pub async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(bytes) = response.chunk().await.map_err(|error| broken(&error, false))? {
+        if body.len() + bytes.len() > limit {
+            return Err(ModelError::Upstream {
+                message: format!("its answer is larger than {limit} bytes"),
+                started: false,
+            });
+        }
+        body.extend_from_slice(&bytes);
+    }
+    Ok(body)
+}
+
+/// The error for an answer that broke off.
+#[must_use]
+pub fn broken(error: &reqwest::Error, started: bool) -> ModelError {
+    ModelError::Upstream { message: format!("the connection broke: {}", root(error)), started }
+}
+
+fn headers(caller: Caller<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut insert = |name: &'static str, value: &str| {
+        // A value that no header can hold is only a label: the request goes without it.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    if let Some(id) = caller.request_id {
+        insert("x-request-id", id);
+    }
+    if let Some(tenant) = caller.tenant {
+        insert("x-llmo-tenant", tenant);
+    }
+    if let Some(remaining) = caller.remaining {
+        insert("x-llmo-deadline-ms", &remaining.as_millis().to_string());
+    }
+    match caller.cache {
+        CacheUse::Refresh => insert(CACHE_CONTROL.as_str(), "no-cache"),
+        CacheUse::Off => insert(CACHE_CONTROL.as_str(), "no-store"),
+        _ => {}
+    }
+    headers
+}
+
+/// Seconds only: the form with a date is not worth a clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::try_from_secs_f64(seconds).ok()?.min(MAX_RETRY_AFTER))
+}
+
+/// The innermost reason: "connection refused", where the outer texts only repeat the URL.
+fn root(error: &reqwest::Error) -> String {
+    let mut source: &dyn std::error::Error = error;
+    while let Some(inner) = source.source() {
+        source = inner;
+    }
+    source.to_string()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_of_a_service_and_its_v1_are_the_same_upstream() {
+        for url in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"] {
+            assert_eq!(Transport::new(url, &RemoteOptions::default()).unwrap().base(), "http://h:1");
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_url_is_refused() {
+        for url in ["", "localhost", "ftp://h", "http://"] {
+            assert!(Transport::new(url, &RemoteOptions::default()).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn labels_that_no_header_can_hold_are_left_out() {
+        let caller = Caller { request_id: Some("a\r\nb"), tenant: Some("t"), ..Caller::default() };
+        let headers = headers(caller);
+        assert!(!headers.contains_key("x-request-id"));
+        assert_eq!(headers["x-llmo-tenant"], "t");
+    }
+
+    #[test]
+    fn waits_are_read_in_seconds_and_bounded() {
+        let read =
+            |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]));
+        assert_eq!(read("2"), Some(Duration::from_secs(2)));
+        assert_eq!(read("1e9"), Some(MAX_RETRY_AFTER));
+        for bad in ["-1", "NaN", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(read(bad), None);
+        }
+    }
+}
