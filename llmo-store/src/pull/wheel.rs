@@ -28,7 +28,7 @@ impl Wheel {
         let mut archive = ZipArchive::new(BufReader::new(file)).map_err(unreadable)?;
         for index in 0..archive.len() {
             let entry = archive.by_index_raw(index).map_err(unreadable)?;
-            if entry.enclosed_name().is_none() || entry.name().contains('\\') || entry.is_symlink() {
+            if leads_out(entry.name()) || entry.is_symlink() {
                 return Err(SourceError::unusable(format!(
                     "the wheel has the entry {:?}, which leads out of it: nothing of it is used",
                     entry.name()
@@ -68,6 +68,11 @@ impl Wheel {
             }
         }
     }
+}
+
+/// Written out here: what the crate calls an enclosed name may begin with a slash.
+fn leads_out(name: &str) -> bool {
+    name.starts_with('/') || name.contains(['\\', '\0', ':']) || name.split('/').any(|segment| segment == "..")
 }
 
 fn unreadable(error: ZipError) -> SourceError {
