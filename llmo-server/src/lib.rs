@@ -1,1 +1,15 @@
-//! Placeholder.
+//! llmo's HTTP dialects, and the model, cache and storage services.
+//!
+//! ```text
+//!  http      connections, limits, drain, request ids           the same for every service
+//!  dialect   OpenAI, /api  ⇄  llmo-core                        pure translations
+//!  frontend  routes over any `Models`: router(models, …)       the gateway mounts the same
+//!  services  model, cache, store: wiring and `run`             thin
+//! ```
+//!
+//! [`fault::Fault`] is why a request is not answered with what was asked for; it gets its body in one place.
+
+pub mod dialect;
+pub mod fault;
+pub mod http;
+pub mod port_holder;

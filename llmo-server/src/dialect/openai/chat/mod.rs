@@ -1,0 +1,8 @@
+//! `/v1/chat/completions`.
+
+mod message;
+mod reply;
+mod request;
+
+pub use reply::ChatReply;
+pub use request::parse;

@@ -1,0 +1,125 @@
+//! Completion requests into generations.
+
+use std::collections::BTreeMap;
+
+use llmo_core::GenerateRequest;
+use llmo_core::model::Prompt;
+use serde::Deserialize;
+
+use super::prompt::Prompts;
+use crate::dialect::call::{self, Call, Form, MAX_CHOICES};
+use crate::dialect::openai::refused;
+use crate::dialect::openai::sampling::{self, Sampling};
+use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
+use crate::fault::Fault;
+use crate::http::json;
+
+/// OpenAI's default for completions, when the field is absent. `null` asks for as many as the context holds.
+const MAX_TOKENS: u32 = 16;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct WireRequest {
+    model: Option<String>,
+    prompt: Option<Prompts>,
+    #[serde(deserialize_with = "present")]
+    max_tokens: Option<Option<u32>>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<i64>,
+    min_p: Option<f32>,
+    typical_p: Option<f32>,
+    repetition_penalty: Option<f32>,
+    frequency_penalty: Option<f32>,
+    presence_penalty: Option<f32>,
+    seed: Option<u64>,
+    logit_bias: Option<BTreeMap<String, f32>>,
+    stop: Option<OneOrMany>,
+    n: Option<u32>,
+    best_of: Option<u32>,
+    echo: Option<bool>,
+    suffix: Option<String>,
+    logprobs: Option<u32>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    return_token_ids: Option<bool>,
+}
+
+/// A translated completion request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// What to run.
+    pub call: Call,
+    /// Put the prompt before the text.
+    pub echo: bool,
+}
+
+/// Translates a request's body.
+///
+/// # Errors
+/// [`Fault`] naming the field.
+pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
+    let wire: WireRequest = json::parse(body)?;
+    refused::check(body)?;
+    let echo = wire.echo.unwrap_or(false);
+    if echo && wire.logprobs.is_some() {
+        return Err(Fault::unsupported(
+            "echo",
+            "log probabilities of the prompt can't be had: leave out echo or logprobs",
+        ));
+    }
+    if wire.suffix.is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(Fault::unsupported("suffix", "text can't be inserted before a suffix yet"));
+    }
+    let n = sampling::choices(wire.n)?;
+    if wire.best_of.is_some_and(|best_of| best_of != n) {
+        return Err(Fault::unsupported("best_of", "only n choices are generated; leave it out"));
+    }
+    let Prompts(prompts) = wire.prompt.ok_or_else(|| Fault::invalid("prompt", "is missing"))?;
+    if prompts.is_empty() {
+        return Err(Fault::invalid("prompt", "must hold at least one prompt"));
+    }
+    if prompts.len() * n as usize > MAX_CHOICES {
+        let message = format!("at most {MAX_CHOICES} choices in one request, {} prompts with n = {n}", prompts.len());
+        return Err(Fault::invalid("prompt", message));
+    }
+
+    let mut request = GenerateRequest::new(Prompt::Text(String::new()));
+    request.max_tokens = wire.max_tokens.unwrap_or(Some(MAX_TOKENS));
+    request.token_ids = wire.return_token_ids.unwrap_or(false);
+    request.logprobs = wire.logprobs;
+    Sampling {
+        temperature: wire.temperature,
+        top_p: wire.top_p,
+        top_k: wire.top_k,
+        min_p: wire.min_p,
+        typical_p: wire.typical_p,
+        repetition_penalty: wire.repetition_penalty,
+        frequency_penalty: wire.frequency_penalty,
+        presence_penalty: wire.presence_penalty,
+        seed: wire.seed,
+        logit_bias: wire.logit_bias,
+        stop: wire.stop,
+    }
+    .apply(&mut request)?;
+    let mut jobs = Vec::with_capacity(prompts.len() * n as usize);
+    for prompt in prompts {
+        let mut job = request.clone();
+        job.prompt = prompt;
+        job.validate()?;
+        jobs.extend(call::choices(job, n));
+    }
+    let form = Form {
+        stream: wire.stream.unwrap_or(false),
+        include_usage: wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+        token_ids: request.token_ids,
+        logprobs: request.logprobs.is_some(),
+        per_prompt: n as usize,
+    };
+    Ok(Completion { call: Call { model: wire.model.unwrap_or_default(), jobs, form }, echo })
+}
+
+/// Tells `null` from an absent field.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

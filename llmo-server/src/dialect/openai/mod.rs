@@ -1,0 +1,24 @@
+//! OpenAI's dialect, with the extensions that gateway and model services use between them.
+//!
+//! * [`chat`], [`completions`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
+//! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
+//! * `wire`, `sampling`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
+//!
+//! Fields that we don't know are ignored, as clients send many; fields that would change the output and that we
+//! don't have are refused by name, so that nobody gets unconstrained output for a constraint.
+
+pub mod chat;
+pub mod completions;
+pub mod embeddings;
+mod envelope;
+pub mod error;
+mod logprobs;
+pub mod models;
+mod refused;
+mod reply;
+mod sampling;
+pub mod tokens;
+mod usage;
+mod wire;
+
+pub use reply::Reply;

@@ -1,0 +1,163 @@
+//! One connection from accept to close.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tower::ServiceExt;
+
+use super::activity::{Activity, RequestGuard, Waiting};
+use super::socket::{self, Socket};
+use super::{Lifecycle, ServeOptions};
+
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 << 20;
+
+/// hyper's settings, made once a server.
+pub(super) fn builder(options: &ServeOptions) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // `Activity` does this, and tells idle connections from slow headers.
+        .header_read_timeout(None)
+        .max_headers(options.max_headers)
+        .max_buf_size(options.max_header_bytes.max(8 << 10));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.max_streams)
+        // Rapid reset: a client may not make the server work by opening and cancelling streams.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(128)
+        .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(32 << 10)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(options.write_timeout);
+    builder
+}
+
+/// Serves a connection until it ends, its client is too slow, or the server is gone.
+pub(super) async fn run(
+    stream: TcpStream,
+    app: Router,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    options: Arc<ServeOptions>,
+    lifecycle: Lifecycle,
+) {
+    socket::tune(&stream);
+    let peer = stream.peer_addr().ok();
+    let stream = Arc::new(stream);
+    let activity = Activity::new(Instant::now());
+    let socket = Socket::new(Arc::clone(&stream), activity.clone(), options.write_timeout);
+    let service = service_fn({
+        let (activity, lifecycle) = (activity.clone(), lifecycle.clone());
+        move |mut request: Request<Incoming>| {
+            let guard = activity.request(request.version() == Version::HTTP_2);
+            request.extensions_mut().insert(lifecycle.clone());
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+            }
+            let app = app.clone();
+            async move {
+                let response = app.oneshot(request.map(Body::new)).await?;
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard }))
+            }
+        }
+    });
+
+    let ended = {
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => break result.map_or_else(End::Broken, |()| End::Done),
+                () = lifecycle.finishing(), if !told => {
+                    connection.as_mut().graceful_shutdown();
+                    told = true;
+                }
+                () = lifecycle.aborting() => break End::Cut,
+                slow = expiry(&activity, &options) => break slow,
+            }
+        }
+    };
+    match &ended {
+        End::Slow => socket::last_word(&stream, REQUEST_TIMEOUT),
+        End::Broken(error) => tracing::debug!(%error, ?peer, "connection broken"),
+        End::Done | End::Cut => {}
+    }
+    if !matches!(ended, End::Cut) && !lifecycle.is_finishing() {
+        socket::linger(&stream, LINGER, LINGER_BYTES).await;
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// As it should.
+    Done,
+    /// With an error of the protocol or the network.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// The headers took too long.
+    Slow,
+    /// It was idle for too long, or the server is gone.
+    Cut,
+}
+
+/// Resolves when the connection has waited too long for a request or its headers.
+async fn expiry(activity: &Activity, options: &ServeOptions) -> End {
+    loop {
+        let waiting = activity.waiting(options.header_timeout, options.idle_timeout);
+        let (deadline, end) = match waiting {
+            // Once the request is done there is a new deadline, no sooner than this.
+            Waiting::No => (Instant::now() + options.header_timeout.min(options.idle_timeout), None),
+            Waiting::ForRequest(deadline) => (deadline, Some(End::Cut)),
+            Waiting::ForHeaders(deadline) => (deadline, Some(End::Slow)),
+        };
+        sleep_until(deadline).await;
+        if let Some(end) = end
+            && activity.waiting(options.header_timeout, options.idle_timeout) == waiting
+        {
+            return end;
+        }
+    }
+}
+
+/// A response body that keeps its request counted as running until it is sent or dropped.
+struct Tracked {
+    body: Body,
+    _guard: RequestGuard,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,167 @@
+//! Strict JSON: errors name the field, the line and the column.
+
+use serde::de::DeserializeOwned;
+
+use crate::fault::Fault;
+
+/// Deepest nesting of a body.
+pub const MAX_DEPTH: usize = 64;
+
+/// Reads a value of type `T`.
+///
+/// # Errors
+/// [`Fault::Body`] for invalid UTF-8, broken JSON, nesting deeper than [`MAX_DEPTH`], numbers outside any type's
+/// range, and fields of a wrong type; it names the field where one is to blame.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let (line, column) = position(body, error.valid_up_to());
+        whole(format!("the request body is not valid UTF-8 at line {line} column {column}"))
+    })?;
+    if text.trim_ascii().is_empty() {
+        return Err(whole("the request body is empty; send a JSON object".to_owned()));
+    }
+    if let Some(offset) = too_deep(body) {
+        let (line, column) = position(body, offset);
+        return Err(whole(format!(
+            "the request body is nested deeper than {MAX_DEPTH} levels at line {line} column {column}"
+        )));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, &error.into_inner())
+    })?;
+    reader.end().map_err(|error| explain(".", &error))?;
+    Ok(value)
+}
+
+fn whole(message: String) -> Fault {
+    Fault::Body { param: None, message }
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> Fault {
+    let param = Some(path).filter(|path| !matches!(*path, "." | "?")).map(str::to_owned);
+    let what = if error.is_data() { "wrong type or value" } else { "invalid JSON" };
+    let message = match &param {
+        Some(param) => format!("{param}: {what}: {error}"),
+        None => format!("{what}: {error}"),
+    };
+    Fault::Body { param, message }
+}
+
+/// Where the nesting passes [`MAX_DEPTH`], in bytes. Brackets in strings don't count.
+fn too_deep(body: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (offset, &byte) in body.iter().enumerate() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Some(offset);
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Line and column of a byte, both from 1.
+fn position(body: &[u8], offset: usize) -> (usize, usize) {
+    let before = &body[..offset.min(body.len())];
+    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+    let start = before.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
+    (line, before.len() - start + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Wire {
+        #[serde(default)]
+        temperature: Option<f32>,
+        #[serde(default)]
+        seed: Option<u64>,
+    }
+
+    fn fault(body: &[u8]) -> (Option<String>, String) {
+        match parse::<Wire>(body) {
+            Err(Fault::Body { param, message }) => (param, message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn errors_name_the_field_and_the_place() {
+        let (param, message) = fault(b"{\n \"temperature\": \"hot\"}");
+        assert_eq!(param.as_deref(), Some("temperature"));
+        assert!(message.contains("line 2 column"), "{message}");
+        let (param, message) = fault(br#"{"seed": -1}"#);
+        assert_eq!(param.as_deref(), Some("seed"));
+        assert!(message.contains("-1"), "{message}");
+    }
+
+    #[test]
+    fn numbers_that_no_type_holds_are_refused_by_name() {
+        for bad in ["1e400", "NaN", "Infinity", "-Infinity"] {
+            let (param, _) = fault(format!("{{\"temperature\": {bad}}}").as_bytes());
+            assert_eq!(param.as_deref(), Some("temperature"), "{bad}");
+        }
+        for bad in ["18446744073709551617", "-1", "1.5"] {
+            let (param, _) = fault(format!("{{\"seed\": {bad}}}").as_bytes());
+            assert_eq!(param.as_deref(), Some("seed"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_named_with_its_place() {
+        let (param, message) = fault(b"{\n\"temperature\": \"\xff\"}");
+        assert_eq!(param, None);
+        assert!(message.ends_with("not valid UTF-8 at line 2 column 17"), "{message}");
+    }
+
+    #[test]
+    fn nesting_is_bounded_and_brackets_in_strings_are_not_nesting() {
+        let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
+        assert!(fault(deep.as_bytes()).1.contains("deeper than 64"));
+        let brackets = format!("{{\"x\": \"{}\\\"[\"}}", "[".repeat(1000));
+        assert!(parse::<Wire>(brackets.as_bytes()).is_ok());
+        let edge = format!("{{\"x\": {}1{}}}", "[".repeat(63), "]".repeat(63));
+        assert!(parse::<Wire>(edge.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn rubbish_after_the_value_is_refused() {
+        assert!(fault(b"{} {}").1.contains("trailing characters"));
+        assert!(fault(b"").1.contains("empty"));
+    }
+
+    #[test]
+    fn good_values_are_read() {
+        let wire: Wire = parse(br#"{"temperature": 0.5, "seed": 18446744073709551615, "unknown": [1]}"#).unwrap();
+        assert_eq!((wire.temperature, wire.seed), (Some(0.5), Some(u64::MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_parser_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse::<Wire>(&body);
+        }
+    }
+}

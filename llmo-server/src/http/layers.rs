@@ -1,0 +1,44 @@
+//! What every router of llmo is wrapped in.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, Uri};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use llmo_core::ModelError;
+
+use super::{Lifecycle, faults, panics, request_id};
+use crate::fault::Fault;
+
+/// Adds, from the outside in: the request id, the bodies of faults, the end at shutdown, the net under panics; and
+/// typed answers for unknown paths and methods. Give it a router whose routes are complete.
+pub fn standard(routes: Router) -> Router {
+    routes
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(panics::catch))
+        .layer(from_fn(end_with_server))
+        .layer(from_fn(faults::render))
+        .layer(from_fn(request_id::assign))
+}
+
+async fn unknown_path(uri: Uri) -> Fault {
+    let path: String = uri.path().chars().take(256).collect();
+    Fault::UnknownPath { path: path.escape_debug().to_string() }
+}
+
+async fn method_not_allowed(method: Method) -> Fault {
+    Fault::MethodNotAllowed { method: method.to_string() }
+}
+
+/// When the drain's grace is over, a request without a response so far gets one.
+async fn end_with_server(request: Request, next: Next) -> Response {
+    let Some(lifecycle) = request.extensions().get::<Lifecycle>().cloned() else {
+        return next.run(request).await;
+    };
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = lifecycle.closing() => Fault::Model(ModelError::Shutdown).into_response(),
+    }
+}

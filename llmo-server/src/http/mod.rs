@@ -1,0 +1,33 @@
+//! Connections and everything that is the same for every HTTP service of llmo, whatever it serves.
+//!
+//! ```text
+//!  bind ─► serve ─► accept ─► Connection ── hyper ──► layers: request id, faults, panics ─► the service's routes
+//!            │                  │  Socket: cuts a reader that does not read
+//!            │                  └─ Activity: deadlines of idle connections and of slow headers
+//!            └─ Lifecycle: unready ► no more connections ► streams finish ► streams are ended
+//! ```
+//!
+//! * [`bind`]: a listening socket, or an error that names the way out.
+//! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
+//! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.
+//! * [`layers`]: what every router is wrapped in; [`request_id`], [`panics`] and [`faults`] are its parts.
+
+mod activity;
+pub mod bind;
+pub mod body;
+mod connection;
+pub mod faults;
+pub mod json;
+pub mod layers;
+mod lifecycle;
+mod options;
+pub mod panics;
+pub mod request_id;
+mod serve;
+mod socket;
+
+pub use bind::{BindError, bind};
+pub use lifecycle::Lifecycle;
+pub use options::ServeOptions;
+pub use request_id::RequestId;
+pub use serve::serve;

@@ -1,0 +1,66 @@
+//! One id for a request through all services it passes.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// The header.
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_BYTES: usize = 128;
+
+/// The id of a request; in the extensions of every request and on every response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Takes the caller's id if it is harmless in headers, logs and ids: at most 128 of `A-Z a-z 0-9 - _ . :`.
+    #[must_use]
+    pub fn accept(value: &[u8]) -> Option<Self> {
+        let harmless = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:".contains(b);
+        if value.is_empty() || value.len() > MAX_BYTES || !value.iter().all(harmless) {
+            return None;
+        }
+        std::str::from_utf8(value).ok().map(|id| Self(id.into()))
+    }
+
+    /// A new one, ordered by time.
+    #[must_use]
+    pub fn make() -> Self {
+        Self(Uuid::now_v7().simple().to_string().into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Middleware: accepts or makes the id, and puts it on the response.
+pub async fn assign(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(HEADER).and_then(|value| RequestId::accept(value.as_bytes()));
+    let id = given.unwrap_or_else(RequestId::make);
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_could_break_a_log_line_is_not_accepted() {
+        assert!(RequestId::accept(b"req_01:a.B-9").is_some());
+        for bad in [&b""[..], b"a b", b"a\nb", b"\x1b[31m", "é".as_bytes(), &[b'a'; 129]] {
+            assert!(RequestId::accept(bad).is_none(), "{bad:?}");
+        }
+    }
+}
