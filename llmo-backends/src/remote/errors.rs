@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use llmo_core::ModelError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What to wait when an upstream wants us to and does not say how long.
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
@@ -58,6 +58,15 @@ impl WireError {
             param: error["param"].as_str().map(str::to_owned),
             retry_after: None,
         })
+    }
+
+    /// Reads the data of an event that is named an error. llama-server sends the inner object alone.
+    #[must_use]
+    pub fn from_event(data: &str) -> Self {
+        let parsed = serde_json::from_str(data).ok();
+        let parsed =
+            parsed.and_then(|body: Value| Self::from_json(&body).or_else(|| Self::from_json(&json!({"error": body}))));
+        parsed.unwrap_or_else(|| Self { message: short(data).to_owned(), ..Self::default() })
     }
 
     /// The error, for a request for `model`; `started` tells whether output had begun.
@@ -180,14 +189,16 @@ fn plain_text(status: u16, body: &[u8]) -> String {
     let text = text.trim();
     match text {
         "" => format!("status {status} without a body"),
-        text => text[..text.floor_char_boundary(MAX_TEXT)].to_owned(),
+        text => short(text).to_owned(),
     }
+}
+
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn overloaded(seconds: u64) -> ModelError {

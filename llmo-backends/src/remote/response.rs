@@ -65,6 +65,10 @@ impl Reader {
         if event.data == "[DONE]" {
             return Ok(Read::Done);
         }
+        if event.event == "error" {
+            let error = WireError::from_event(&event.data);
+            return Err(error.into_error(&self.model, self.started));
+        }
         self.json(event.data.as_bytes())
     }
 

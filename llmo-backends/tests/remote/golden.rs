@@ -1,0 +1,94 @@
+//! Golden files: requests as they are posted, and transcripts of upstreams as they are understood.
+//!
+//! `UPDATE_GOLDEN=1` writes what is there now; the difference is then read in review.
+
+use std::path::PathBuf;
+
+use llmo_backends::remote::request::{self, Upstream};
+use llmo_backends::remote::response::{Read, Reader};
+use llmo_backends::remote::sse::SseParser;
+use llmo_core::model::{Event, GenerateRequest, Message, Prompt, SamplingParams};
+use serde_json::{Value, json};
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/remote").join(name)
+}
+
+fn compare(path: PathBuf, got: &Value) {
+    let got = serde_json::to_string_pretty(got).unwrap() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &got).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(got, wanted, "{} differs", path.display());
+}
+
+fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
+    let conversation = vec![Message::system("Be brief."), Message::user("Hi"), Message::assistant("Hello"), Message::user("Bye")];
+    let mut sampled = SamplingParams::at_temperature(0.7);
+    sampled.top_k = 40;
+    sampled.top_p = 0.9;
+    sampled.min_p = 0.05;
+    sampled.typical_p = 0.95;
+    sampled.repetition_penalty = 1.1;
+    sampled.frequency_penalty = 0.5;
+    sampled.presence_penalty = -0.5;
+    sampled.seed = Some(u64::MAX);
+    sampled.logit_bias = vec![(50256, -100.0), (7, 1.5)];
+    let mut full = GenerateRequest::new(Prompt::Chat(conversation)).max_tokens(16).stop("\n").stop("END").sampling(sampled);
+    full.logprobs = Some(3);
+    full.token_ids = true;
+    let mut tokens = GenerateRequest::new(Prompt::Tokens(vec![1, 2, 3]));
+    tokens.logprobs = Some(0);
+    tokens.token_ids = true;
+    let neutral = GenerateRequest::ask("Hi").sampling(SamplingParams::at_temperature(1.0));
+    vec![
+        ("chat_greedy", GenerateRequest::ask("Hi"), true),
+        ("chat_everything", full, true),
+        ("chat_sampled_with_filters_off", neutral.clone(), true),
+        ("chat_for_openai", neutral, false),
+        ("text", GenerateRequest::complete("Once upon a time").max_tokens(5), true),
+        ("tokens", tokens, true),
+    ]
+}
+
+#[test]
+fn requests_are_written_as_upstreams_read_them() {
+    for (name, request, extensions) in requests() {
+        let post = request::generate(&request, Upstream { model: "test-model", extensions }).unwrap();
+        compare(folder("requests").join(format!("{name}.json")), &json!({"path": post.path, "body": post.body}));
+    }
+}
+
+/// All events of a transcript, and the finish or the error at its end.
+fn understand(transcript: &[u8]) -> Value {
+    let mut reader = Reader::new("test-model");
+    let mut events = Vec::new();
+    for event in SseParser::new(1 << 20).push(transcript).unwrap() {
+        match reader.event(&event) {
+            Ok(Read::Nothing) => {}
+            Ok(Read::Delta(delta)) => events.push(json!(Event::Delta(delta))),
+            Ok(Read::Done) => break,
+            Err(error) => {
+                events.push(json!({"error": {"code": error.code(), "text": error.to_string()}}));
+                return Value::Array(events);
+            }
+        }
+    }
+    events.push(match reader.finish() {
+        Ok(finish) => json!(Event::Finish(finish)),
+        Err(error) => json!({"error": {"code": error.code(), "text": error.to_string()}}),
+    });
+    Value::Array(events)
+}
+
+#[test]
+fn transcripts_of_upstreams_are_understood() {
+    let mut transcripts: Vec<_> = std::fs::read_dir(folder("streams")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    transcripts.retain(|path| path.extension().is_some_and(|extension| extension == "sse"));
+    transcripts.sort();
+    assert!(transcripts.len() >= 5);
+    for path in transcripts {
+        compare(path.with_extension("json"), &understand(&std::fs::read(&path).unwrap()));
+    }
+}
