@@ -80,6 +80,13 @@ impl Loader {
         self
     }
 
+    /// Several presets and several flags at once, as a command line has them.
+    pub fn assign(mut self, presets: &[String], flags: &[String]) -> Self {
+        self.presets.extend_from_slice(presets);
+        self.flags.extend_from_slice(flags);
+        self
+    }
+
     /// Reads everything.
     ///
     /// # Errors

@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Models on this machine
     #[command(visible_alias = "ls")]
     List {
+        /// Also those of the catalogue that have not been fetched
+        #[arg(long)]
+        all: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -105,14 +108,15 @@ pub(crate) enum Role {
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
-    /// Names in the catalogue (none: print the catalogue)
+    /// Names in the catalogue (llmo list --all)
+    #[arg(required = true)]
     pub(crate) models: Vec<String>,
-    /// Import this GGUF file instead of fetching
-    #[arg(long, value_name = "FILE", requires = "name")]
+    /// Import this file, or directory, under the given name instead of fetching
+    #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
-    /// The name under which to import it
-    #[arg(long = "as", value_name = "NAME", requires = "from", conflicts_with = "models")]
-    pub(crate) name: Option<String>,
+    /// Accept files whose hash the catalogue does not know
+    #[arg(long)]
+    pub(crate) unpinned: bool,
 }
 
 /// How to generate.

@@ -1,2 +1,77 @@
-//! Placeholder.
-fn main() {}
+//! `llmo`: the command line of the llmo stack.
+
+mod cli;
+mod commands;
+mod connect;
+mod doctor;
+mod error;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command, SettingFlags};
+use error::{CliError, Result};
+use llmo_config::{Loaded, Loader};
+use llmo_server::http::shutdown_on_signal;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::Reported) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, CliError::Config(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result {
+    match &cli.command {
+        Command::Completions { shell } => {
+            commands::shell::completions(*shell);
+            return Ok(());
+        }
+        Command::Man { dir } => return commands::shell::man(dir.as_deref()),
+        _ => {}
+    }
+    let loaded = load(&cli.settings)?;
+    match &cli.command {
+        Command::Config { action } => return commands::config::run(action, &loaded),
+        Command::Doctor(arguments) => return doctor::run(arguments, &loaded.config),
+        _ => {}
+    }
+    let service = matches!(cli.command, Command::Up | Command::Serve { .. });
+    llmo_server::telemetry::init(&loaded.config.log, service);
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::io("cannot start the asynchronous runtime"))?
+        .block_on(dispatch(&cli.command, &loaded))
+}
+
+async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
+    let config = &loaded.config;
+    match command {
+        Command::Up => commands::up::run(config, shutdown_on_signal()).await,
+        Command::Serve { role } => commands::serve::run(*role, config, shutdown_on_signal()).await,
+        Command::Pull(arguments) => commands::pull::run(arguments, config).await,
+        Command::List { all, json } => commands::library::list(config, *all, *json).await,
+        Command::Show { model, json } => commands::library::show(config, model, *json).await,
+        Command::Rm { models } => commands::library::remove(config, models).await,
+        Command::Run(arguments) => commands::run::run(arguments, config).await,
+        Command::Chat(arguments) => commands::chat::run(arguments, config).await,
+        Command::Ps { json } => commands::ps::run(config, *json).await,
+        Command::Config { .. } | Command::Doctor(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+    }
+}
+
+fn load(flags: &SettingFlags) -> Result<Loaded> {
+    let mut loader = Loader::from_process();
+    if let Some(file) = &flags.config {
+        loader = loader.file(file);
+    }
+    loader = loader.assign(&flags.preset, &flags.set);
+    Ok(loader.load()?)
+}

@@ -25,6 +25,21 @@ pub trait Models: Send + Sync {
     fn ready(&self) -> std::result::Result<(), Vec<String>>;
 }
 
+#[async_trait]
+impl<M: Models + ?Sized> Models for Arc<M> {
+    async fn resolve(&self, name: &str) -> Result<Arc<dyn Model>> {
+        (**self).resolve(name).await
+    }
+
+    async fn list(&self) -> Vec<ModelInfo> {
+        (**self).list().await
+    }
+
+    fn ready(&self) -> std::result::Result<(), Vec<String>> {
+        (**self).ready()
+    }
+}
+
 /// One model under its own name.
 pub struct SingleModel(Arc<dyn Model>);
 

@@ -1,0 +1,11 @@
+//! One command a file.
+
+pub(crate) mod chat;
+pub(crate) mod config;
+pub(crate) mod library;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod shell;
+pub(crate) mod up;

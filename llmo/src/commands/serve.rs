@@ -1,0 +1,17 @@
+//! `llmo serve`: one service of the stack in this process.
+
+use llmo_config::Config;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Role;
+use crate::error::{CliError, Result};
+
+pub(crate) async fn run(role: Role, config: &Config, shutdown: CancellationToken) -> Result {
+    let outcome = match role {
+        Role::Gateway => llmo_gateway::run(config, shutdown).await.map_err(|error| error.to_string()),
+        Role::Model => llmo_server::services::model::run(config, shutdown).await.map_err(|error| error.to_string()),
+        Role::Cache => llmo_server::services::cache::run(config, shutdown).await.map_err(|error| error.to_string()),
+        Role::Store => llmo_server::services::store::run(config, shutdown).await.map_err(|error| error.to_string()),
+    };
+    outcome.map_err(CliError::Message)
+}

@@ -1,0 +1,52 @@
+//! A model to talk to: at the running stack if there is one, else loaded into this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use llmo_backends::remote::{RemoteModel, RemoteOptions};
+use llmo_config::Config;
+use llmo_core::{Model, ModelInfo};
+use llmo_server::services::model::LocalModels;
+use serde_json::Value;
+
+use crate::error::Result;
+
+/// Longest wait for the running stack, which is on this machine.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_000);
+
+/// Base URL of the stack that this configuration describes.
+pub(crate) fn api_url(config: &Config) -> String {
+    // What listens everywhere is reached on this machine.
+    let host = match config.gateway.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "[::1]",
+        host => host,
+    };
+    format!("http://{host}:{}", config.gateway.port)
+}
+
+/// A client for short questions to the stack.
+pub(crate) fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build();
+    client.unwrap_or_default()
+}
+
+/// The model of this name (none: the default one), wherever it is.
+pub(crate) async fn connect(config: &Config, name: Option<&str>) -> Result<Arc<dyn Model>> {
+    let name = name.unwrap_or_default();
+    if let Some(info) = served(config, name).await {
+        let mut options = RemoteOptions::default();
+        options.first_token_timeout = Some(Duration::from_secs(config.gateway.first_token_timeout_seconds));
+        return Ok(Arc::new(RemoteModel::new(info, &api_url(config), options)?));
+    }
+    Ok(LocalModels::load_one(config, name).await?)
+}
+
+/// What the running stack says of the model; `None` if it doesn't run, isn't llmo, or doesn't serve it.
+async fn served(config: &Config, name: &str) -> Option<ModelInfo> {
+    let url = format!("{}/internal/status", api_url(config));
+    let status: Value = client().get(url).send().await.ok()?.json().await.ok()?;
+    let mut models = status["models"].as_array()?.iter().map(|entry| &entry["info"]);
+    let found = if name.is_empty() { models.next() } else { models.find(|info| info["id"] == name) };
+    serde_json::from_value(found?.clone()).ok()
+}
