@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use llmo_core::store::{GetOptions, Store, StorePath};
+use llmo_core::weights::{GgufHeader, SafetensorsHeader, WeightsError};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
@@ -102,20 +103,40 @@ async fn parsed(
     size: u64,
     name: &str,
 ) -> Result<Option<WeightsFacts>, ModelsError> {
-    let name = name.to_owned();
     let whole = bytes.len() as u64 >= size.min(MAX_HEADER);
-    let outcome = off_thread(move || Ok(parse(format, &bytes, size))).await?;
+    let outcome = off_thread(move || {
+        Ok(match format {
+            WeightsFormat::Gguf => GgufHeader::parse(&bytes, size).map(|header| of_gguf(&header)),
+            WeightsFormat::Safetensors => SafetensorsHeader::parse(&bytes, size).map(|header| of_safetensors(&header)),
+        })
+    })
+    .await?;
     match outcome {
         Ok(facts) => Ok(Some(facts)),
-        Err(_) if !whole => Ok(None),
-        Err(reason) => Err(ModelsError::Damaged { file: name, reason }),
+        Err(WeightsError::Truncated { .. }) if !whole => Ok(None),
+        Err(error) => Err(ModelsError::Damaged { file: name.to_owned(), reason: error.to_string() }),
     }
 }
 
-fn parse(format: WeightsFormat, bytes: &[u8], _size: u64) -> Result<WeightsFacts, String> {
-    match format {
-        WeightsFormat::Gguf if bytes.starts_with(b"GGUF") => Ok(WeightsFacts::default()),
-        WeightsFormat::Safetensors => Ok(WeightsFacts::default()),
-        _ => Err("bad magic".into()),
+fn of_gguf(header: &GgufHeader) -> WeightsFacts {
+    WeightsFacts {
+        name: header.name().map(str::to_owned),
+        architecture: header.architecture().map(str::to_owned),
+        context_length: header.context_length(),
+        parameters: Some(header.parameters()),
+        quantisation: Some(header.quantisation().to_string()),
+        tensors: header.tensors().len() as u64,
+        chat_template: header.chat_template().is_some(),
+    }
+}
+
+/// A safetensors file says nothing of itself but its tensors; its configuration lies beside it.
+fn of_safetensors(header: &SafetensorsHeader) -> WeightsFacts {
+    let largest = header.tensors().max_by_key(|(_, tensor)| tensor.elements());
+    WeightsFacts {
+        parameters: Some(header.parameters()),
+        quantisation: largest.map(|(_, tensor)| tensor.dtype.clone()),
+        tensors: header.tensors().count() as u64,
+        ..WeightsFacts::default()
     }
 }

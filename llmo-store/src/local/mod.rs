@@ -161,7 +161,11 @@ impl Store for LocalStore {
 
     async fn local_path(&self, path: &StorePath) -> Result<Option<PathBuf>> {
         let (this, path) = (self.clone(), path.clone());
-        off_thread(move || this.layout.existing(&path).map(Some)).await
+        off_thread(move || match this.layout.existing(&path) {
+            Err(StoreError::NotFound(_)) => Ok(None),
+            found => found.map(Some),
+        })
+        .await
     }
 
     fn kind(&self) -> &'static str {

@@ -10,14 +10,16 @@ mod s3;
 mod upload;
 
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
 use llmo_core::store::{
     ByteStream, GetOptions, ObjectMeta, ObjectStream, Result, Store, StoreError, StorePath, StorePutOptions,
 };
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore, ObjectStoreExt};
 
 use fault::fault;
 #[cfg(feature = "s3")]
@@ -25,6 +27,10 @@ pub use s3::S3Options;
 
 /// Records looked up at once for a listing.
 const LOOKUPS: usize = 16;
+/// How often a reader whose object was replaced between two requests begins again.
+const REPLACED: usize = 16;
+/// Largest piece of an object: some stores hand it out whole.
+const PIECE: usize = 1 << 20;
 
 /// Objects in an object store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,27 +62,38 @@ impl ObjectStoreBackend {
 #[async_trait]
 impl Store for ObjectStoreBackend {
     async fn get(&self, path: &StorePath, options: GetOptions) -> Result<ObjectStream> {
-        let found = self.find(path).await?;
-        let range = crate::range::resolve(&options, found.size)?;
-        let meta = self.describe(path.clone(), &found).await;
-        if range.is_empty() {
-            return Ok(ObjectStream { meta, range, data: futures::stream::empty().boxed() });
+        for _ in 0..REPLACED {
+            let found = self.find(path).await?;
+            let range = crate::range::resolve(&options, found.size)?;
+            let meta = self.describe(path.clone(), &found).await;
+            if range.is_empty() {
+                return Ok(ObjectStream { meta, range, data: futures::stream::empty().boxed() });
+            }
+            // Only of the version whose size and hash were just looked up.
+            let request = object_store::GetOptions::new().with_range(Some(range.clone())).with_if_match(found.e_tag);
+            match self.store.get_opts(&Path::from(path.as_str()), request).await {
+                Err(Error::Precondition { .. }) => {}
+                Err(error) => return Err(fault(path.as_str(), &error)),
+                Ok(answer) => {
+                    let name = path.to_string();
+                    let pieces = answer.into_stream().map_err(move |e| fault(&name, &e));
+                    let pieces = pieces.map_ok(in_pieces).try_flatten();
+                    let data = crate::range::exactly(pieces, range.end - range.start, path.to_string());
+                    return Ok(ObjectStream { meta, range, data });
+                }
+            }
         }
-        // Only of the version whose size and hash were just looked up.
-        let request = object_store::GetOptions::new().with_range(Some(range.clone())).with_if_match(found.e_tag);
-        let location = Path::from(path.as_str());
-        let answer = self.store.get_opts(&location, request).await.map_err(|e| fault(path.as_str(), &e))?;
-        let name = path.to_string();
-        let pieces = answer.into_stream().map_err(move |e| fault(&name, &e));
-        let data = crate::range::exactly(pieces, range.end - range.start, path.to_string());
-        Ok(ObjectStream { meta, range, data })
+        Err(StoreError::Unavailable(format!("{path} is being replaced faster than it can be read")))
     }
 
     async fn put(&self, path: &StorePath, data: ByteStream, options: StorePutOptions) -> Result<ObjectMeta> {
         let target = Path::from(path.as_str());
         let (result, digest) = upload::run(&*self.store, &target, path.as_str(), data, &options).await?;
         record::write(&*self.store, path, &digest.sha256, digest.size, result.e_tag).await?;
-        self.head(path).await
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let mut meta = ObjectMeta::new(path.clone(), digest.size, now);
+        meta.sha256 = Some(digest.sha256);
+        Ok(meta)
     }
 
     async fn head(&self, path: &StorePath) -> Result<ObjectMeta> {
@@ -122,4 +139,10 @@ impl ObjectStoreBackend {
     async fn describe_owned(&self, path: StorePath, found: object_store::ObjectMeta) -> ObjectMeta {
         self.describe(path, &found).await
     }
+}
+
+/// The same bytes in pieces. They are not copied.
+fn in_pieces(whole: Bytes) -> impl Stream<Item = Result<Bytes>> {
+    let ends = (0..whole.len()).step_by(PIECE).map(move |start| Ok(whole.slice(start..whole.len().min(start + PIECE))));
+    futures::stream::iter(ends)
 }
