@@ -4,6 +4,7 @@
 //!  http      connections, limits, drain, request ids           the same for every service
 //!  dialect   OpenAI, /api  ⇄  llmo-core                        pure translations
 //!  frontend  routes over any `Models`: router(models, …)       the gateway mounts the same
+//!  metrics   what a process counts; telemetry: its logs
 //!  services  model, cache, store: wiring and `run`             thin
 //! ```
 //!
@@ -11,5 +12,8 @@
 
 pub mod dialect;
 pub mod fault;
+pub mod frontend;
 pub mod http;
+pub mod metrics;
 pub mod port_holder;
+pub mod telemetry;

@@ -9,6 +9,7 @@
 //!
 //! * [`bind`]: a listening socket, or an error that names the way out.
 //! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
+//! * [`shutdown_on_signal`]: what ends a service.
 //! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.
 //! * [`layers`]: what every router is wrapped in; [`request_id`], [`panics`] and [`faults`] are its parts.
 
@@ -24,6 +25,7 @@ mod options;
 pub mod panics;
 pub mod request_id;
 mod serve;
+mod signal;
 mod socket;
 
 pub use bind::{BindError, bind};
@@ -31,3 +33,4 @@ pub use lifecycle::Lifecycle;
 pub use options::ServeOptions;
 pub use request_id::RequestId;
 pub use serve::serve;
+pub use signal::shutdown_on_signal;

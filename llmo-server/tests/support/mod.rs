@@ -1,5 +1,7 @@
 //! A server on a free port of the loopback, and a client that sends exactly the bytes it is told to.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+pub mod sim;
 
 use std::net::SocketAddr;
 use std::time::Duration;

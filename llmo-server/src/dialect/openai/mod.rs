@@ -22,3 +22,4 @@ mod usage;
 mod wire;
 
 pub use reply::Reply;
+pub(crate) use usage::total;

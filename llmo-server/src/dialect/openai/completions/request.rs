@@ -14,16 +14,14 @@ use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
 use crate::fault::Fault;
 use crate::http::json;
 
-/// OpenAI's default for completions, when the field is absent. `null` asks for as many as the context holds.
-const MAX_TOKENS: u32 = 16;
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct WireRequest {
     model: Option<String>,
     prompt: Option<Prompts>,
-    #[serde(deserialize_with = "present")]
-    max_tokens: Option<Option<u32>>,
+    /// Absent: as many as the context holds, as in llama-server. OpenAI's default is 16, which would cut the streams
+    /// that a gateway continues.
+    max_tokens: Option<u32>,
     temperature: Option<f32>,
     top_p: Option<f32>,
     top_k: Option<i64>,
@@ -85,7 +83,7 @@ pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
     }
 
     let mut request = GenerateRequest::new(Prompt::Text(String::new()));
-    request.max_tokens = wire.max_tokens.unwrap_or(Some(MAX_TOKENS));
+    request.max_tokens = wire.max_tokens;
     request.token_ids = wire.return_token_ids.unwrap_or(false);
     request.logprobs = wire.logprobs;
     Sampling {
@@ -117,9 +115,4 @@ pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
         per_prompt: n as usize,
     };
     Ok(Completion { call: Call { model: wire.model.unwrap_or_default(), jobs, form }, echo })
-}
-
-/// Tells `null` from an absent field.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }

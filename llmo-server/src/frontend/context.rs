@@ -1,0 +1,143 @@
+//! What a request's headers say.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::CACHE_CONTROL;
+use http::request::Parts;
+use llmo_core::model::CacheUse;
+use llmo_core::{GenerateRequest, ModelError};
+
+use super::state::Frontend;
+use crate::fault::Fault;
+use crate::http::{Lifecycle, RequestId};
+
+/// Models watch deadlines themselves, and know better where time went. This is the net under them.
+const SLACK: Duration = Duration::from_millis(250);
+
+/// Who asks, how long they wait, and what of it caches may know.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) request_id: RequestId,
+    pub(super) tenant: Option<String>,
+    pub(super) deadline: Instant,
+    pub(super) cache: CacheUse,
+    pub(super) lifecycle: Lifecycle,
+}
+
+impl Context {
+    /// Puts what the headers say into a request.
+    pub(super) fn apply(&self, request: &mut GenerateRequest) {
+        request.request_id = Some(self.request_id.as_str().to_owned());
+        request.tenant.clone_from(&self.tenant);
+        request.deadline = Some(self.deadline);
+        request.cache = self.cache;
+    }
+
+    /// Waits for `work`, but not long past the deadline.
+    pub(super) async fn in_time<T>(
+        &self,
+        stage: &str,
+        work: impl Future<Output = Result<T, ModelError>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout_at(self.net().into(), work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(ModelError::DeadlineExceeded { stage: stage.to_owned() }.into()),
+        }
+    }
+
+    /// When the net under the models' own deadlines is.
+    pub(super) fn net(&self) -> Instant {
+        self.deadline + SLACK
+    }
+}
+
+impl FromRequestParts<Arc<Frontend>> for Context {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, frontend: &Arc<Frontend>) -> Result<Self, Fault> {
+        let wait = wait(&parts.headers)?.unwrap_or(Duration::MAX).min(frontend.options.request_timeout);
+        Ok(Self {
+            request_id: parts.extensions.get().cloned().unwrap_or_else(RequestId::make),
+            tenant: tenant(&parts.headers)?,
+            deadline: Instant::now() + wait,
+            cache: cache_use(&parts.headers),
+            lifecycle: parts.extensions.get().cloned().unwrap_or_default(),
+        })
+    }
+}
+
+fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
+    const NAME: &str = "x-llmo-deadline-ms";
+    let Some(value) = headers.get(NAME) else {
+        return Ok(None);
+    };
+    let milliseconds = value.to_str().ok().and_then(|value| value.trim().parse().ok());
+    milliseconds
+        .map(|ms| Some(Duration::from_millis(ms)))
+        .ok_or_else(|| Fault::invalid(NAME, "must be a number of milliseconds"))
+}
+
+/// The rules are those of request ids: a tenant's name becomes part of keys and logs.
+fn tenant(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    const NAME: &str = "x-llmo-tenant";
+    let Some(value) = headers.get(NAME) else {
+        return Ok(None);
+    };
+    let name = RequestId::accept(value.as_bytes());
+    name.map(|name| Some(name.as_str().to_owned()))
+        .ok_or_else(|| Fault::invalid(NAME, "must be 1 to 128 letters, digits, or - _ . :"))
+}
+
+fn cache_use(headers: &HeaderMap) -> CacheUse {
+    let mut wanted = CacheUse::Default;
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    for directive in values.flat_map(|value| value.split(',')) {
+        match directive.trim().to_ascii_lowercase().as_str() {
+            "no-store" => return CacheUse::Off,
+            "no-cache" | "max-age=0" => wanted = CacheUse::Refresh,
+            _ => {}
+        }
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        [(HeaderName::from_static(name), HeaderValue::from_static(value))].into_iter().collect()
+    }
+
+    #[test]
+    fn cache_control_is_read_as_http_has_it() {
+        for (value, expected) in [
+            ("no-store", CacheUse::Off),
+            ("no-cache, No-Store", CacheUse::Off),
+            ("max-age=0", CacheUse::Refresh),
+            ("private, no-cache", CacheUse::Refresh),
+            ("max-age=60", CacheUse::Default),
+        ] {
+            assert_eq!(cache_use(&headers("cache-control", value)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_strange_deadline_is_refused() {
+        assert_eq!(wait(&headers("x-llmo-deadline-ms", "250")).unwrap(), Some(Duration::from_millis(250)));
+        for bad in ["-1", "soon", "1e3", ""] {
+            assert!(wait(&headers("x-llmo-deadline-ms", bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_that_could_be_mistaken_for_a_path_is_refused() {
+        assert_eq!(tenant(&headers("x-llmo-tenant", "team-a")).unwrap().as_deref(), Some("team-a"));
+        assert!(tenant(&headers("x-llmo-tenant", "../b")).is_err());
+    }
+}

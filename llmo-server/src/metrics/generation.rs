@@ -1,0 +1,220 @@
+//! Requests to models, under OpenTelemetry's GenAI names.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use llmo_core::model::Usage;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::labels::{self, ModelNames};
+use super::{Role, buckets};
+use crate::fault::Fault;
+
+/// What is asked of a model, under OpenTelemetry's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// A conversation.
+    Chat,
+    /// Text to continue.
+    TextCompletion,
+    /// Vectors.
+    Embeddings,
+}
+
+impl Operation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::TextCompletion => "text_completion",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
+    gen_ai_request_model: Arc<str>,
+    gen_ai_response_model: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
+    gen_ai_request_model: Arc<str>,
+    gen_ai_response_model: Arc<str>,
+    error_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tokens {
+    gen_ai_operation_name: &'static str,
+    gen_ai_provider_name: &'static str,
+    gen_ai_request_model: Arc<str>,
+    gen_ai_response_model: Arc<str>,
+    gen_ai_token_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    reason: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Metrics of requests to models.
+#[derive(Debug, Clone)]
+pub struct GenerationMetrics {
+    names: ModelNames,
+    duration: Histograms<Ended>,
+    first_token: Histograms<Asked>,
+    per_token: Histograms<Asked>,
+    tokens: Histograms<Tokens>,
+    rejections: Family<Rejected, Counter>,
+}
+
+impl GenerationMetrics {
+    pub(super) fn register(registry: &mut Registry, role: Role) -> Self {
+        let metrics = Self {
+            names: ModelNames::default(),
+            duration: Family::new_with_constructor(|| Histogram::new(buckets::DURATION)),
+            first_token: Family::new_with_constructor(|| Histogram::new(buckets::FIRST_TOKEN)),
+            per_token: Family::new_with_constructor(|| Histogram::new(buckets::PER_TOKEN)),
+            tokens: Family::new_with_constructor(|| Histogram::new(buckets::TOKENS)),
+            rejections: Family::default(),
+        };
+        let (duration, first) = match role {
+            Role::ModelService => {
+                registry.register(
+                    "gen_ai_server_time_per_output_token_seconds",
+                    "Time for each token after the first",
+                    metrics.per_token.clone(),
+                );
+                ("gen_ai_server_request_duration_seconds", "gen_ai_server_time_to_first_token_seconds")
+            }
+            Role::Gateway => {
+                registry.register("gen_ai_client_token_usage", "Tokens of a request", metrics.tokens.clone());
+                ("gen_ai_client_operation_duration_seconds", "gen_ai_client_operation_time_to_first_chunk_seconds")
+            }
+        };
+        registry.register(duration, "Time from a request to the end of its answer", metrics.duration.clone());
+        registry.register(first, "Time from a request to the first piece of its answer", metrics.first_token.clone());
+        registry.register(
+            "llmo_admission_rejections",
+            "Requests that were refused before anything was done for them",
+            metrics.rejections.clone(),
+        );
+        metrics
+    }
+
+    /// A request for a model that has been found.
+    #[must_use]
+    pub fn start(&self, operation: Operation, asked_for: &str, model: &str) -> Measurement {
+        let model = self.names.known(model);
+        // An alias is a name of the client's choice: only its being one is told.
+        let asked_for =
+            if asked_for.is_empty() || asked_for == &*model { Arc::clone(&model) } else { labels::OTHER.into() };
+        self.measurement(operation, asked_for, model)
+    }
+
+    /// A request for a model that has not been found, or could not be had.
+    pub fn refused(&self, operation: Operation, fault: &Fault) {
+        self.measurement(operation, labels::OTHER.into(), labels::OTHER.into()).failed(fault);
+    }
+
+    fn measurement(&self, operation: Operation, asked_for: Arc<str>, model: Arc<str>) -> Measurement {
+        let labels = Asked {
+            gen_ai_operation_name: operation.as_str(),
+            gen_ai_provider_name: "llmo",
+            gen_ai_request_model: asked_for,
+            gen_ai_response_model: model,
+        };
+        Measurement { metrics: self.clone(), labels, start: Instant::now(), first: None, ended: false }
+    }
+}
+
+/// One request being measured. Dropped without an end, its client has left.
+#[derive(Debug)]
+pub struct Measurement {
+    metrics: GenerationMetrics,
+    labels: Asked,
+    start: Instant,
+    first: Option<Instant>,
+    ended: bool,
+}
+
+impl Measurement {
+    /// A piece of the answer has come.
+    pub fn piece(&mut self) {
+        if self.first.is_none() {
+            let now = Instant::now();
+            self.first = Some(now);
+            self.metrics.first_token.get_or_create(&self.labels).observe(seconds(now - self.start));
+        }
+    }
+
+    /// The answer is complete.
+    pub fn finished(mut self, usage: Usage) {
+        if let Some(first) = self.first
+            && usage.completion_tokens > 1
+        {
+            let each = first.elapsed().as_secs_f64() / (usage.completion_tokens - 1) as f64;
+            self.metrics.per_token.get_or_create(&self.labels).observe(each);
+        }
+        self.tokens("input", usage.prompt_tokens);
+        if usage.completion_tokens > 0 {
+            self.tokens("output", usage.completion_tokens);
+        }
+        self.end("");
+    }
+
+    /// The request failed.
+    pub fn failed(mut self, fault: &Fault) {
+        if self.first.is_none() && fault.retry_after().is_some() {
+            self.metrics.rejections.get_or_create(&Rejected { reason: fault.code() }).inc();
+        }
+        self.end(fault.code());
+    }
+
+    fn tokens(&self, kind: &'static str, count: u64) {
+        let labels = Tokens {
+            gen_ai_operation_name: self.labels.gen_ai_operation_name,
+            gen_ai_provider_name: self.labels.gen_ai_provider_name,
+            gen_ai_request_model: Arc::clone(&self.labels.gen_ai_request_model),
+            gen_ai_response_model: Arc::clone(&self.labels.gen_ai_response_model),
+            gen_ai_token_type: kind,
+        };
+        self.metrics.tokens.get_or_create(&labels).observe(count as f64);
+    }
+
+    fn end(&mut self, error_type: &'static str) {
+        self.ended = true;
+        let labels = Ended {
+            gen_ai_operation_name: self.labels.gen_ai_operation_name,
+            gen_ai_provider_name: self.labels.gen_ai_provider_name,
+            gen_ai_request_model: Arc::clone(&self.labels.gen_ai_request_model),
+            gen_ai_response_model: Arc::clone(&self.labels.gen_ai_response_model),
+            error_type,
+        };
+        self.metrics.duration.get_or_create(&labels).observe(seconds(self.start.elapsed()));
+    }
+}
+
+impl Drop for Measurement {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end("cancelled");
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

@@ -1,0 +1,87 @@
+//! Requests as such: `http_server_request_duration_seconds`, `http_server_active_requests`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::{Metrics, buckets, labels};
+
+/// Labels of a request that is done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Done {
+    http_request_method: &'static str,
+    http_route: Arc<str>,
+    http_response_status_code: u16,
+}
+
+/// Metrics of requests as such.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    duration: Family<Done, Histogram, fn() -> Histogram>,
+    active: Gauge,
+}
+
+impl HttpMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let duration = Family::new_with_constructor((|| Histogram::new(buckets::DURATION)) as fn() -> Histogram);
+        let active = Gauge::default();
+        registry.register(
+            "http_server_request_duration_seconds",
+            "Time from a request's headers to its response's headers",
+            duration.clone(),
+        );
+        registry.register("http_server_active_requests", "Requests without response headers so far", active.clone());
+        Self { duration, active }
+    }
+}
+
+/// Middleware: measures a request. The route is the pattern it matched, never the path itself.
+pub async fn measure(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = method(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or(labels::OTHER.into(), |path| Arc::from(path.as_str()));
+    let active = Active::new(metrics.http.active.clone());
+    let response = next.run(request).await;
+    drop(active);
+    let labels =
+        Done { http_request_method: method, http_route: route, http_response_status_code: response.status().as_u16() };
+    metrics.http.duration.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
+    response
+}
+
+/// Counts a request as active while it lives, also when its client leaves.
+struct Active(Gauge);
+
+impl Active {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}

@@ -1,0 +1,17 @@
+//! What a process counts and measures, under OpenTelemetry's GenAI names, in Prometheus' form.
+//!
+//! * [`Metrics`]: the registry of a process; `/metrics` encodes it.
+//! * [`generation`]: requests to models. [`http`]: requests as such. [`cache`]: a cache's own counters.
+//! * [`models`]: how busy models are.
+//! * [`labels`]: label values with a bound: a client must not be able to make new time series.
+//! * [`buckets`]: the buckets of all histograms.
+
+pub mod buckets;
+pub mod cache;
+pub mod generation;
+pub mod http;
+pub mod labels;
+pub mod models;
+mod registry;
+
+pub use registry::{Metrics, Refresh, Role};

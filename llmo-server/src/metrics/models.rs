@@ -1,0 +1,76 @@
+//! How busy the models of a process are: `llmo_queue_requests`, `llmo_running_requests`, `llmo_kv_cache_usage_ratio`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use llmo_core::Models;
+use llmo_core::model::Load;
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::labels::ModelNames;
+use super::{Metrics, Refresh};
+
+/// Tells how busy `models` are.
+pub fn observe(metrics: &Metrics, models: Arc<dyn Models>) {
+    let source = Arc::new(Source { models, names: ModelNames::default(), last: Mutex::default() });
+    metrics.register(|registry| registry.register_collector(Box::new(Arc::clone(&source))));
+    metrics.add_source(source);
+}
+
+struct Source {
+    models: Arc<dyn Models>,
+    names: ModelNames,
+    last: Mutex<Vec<(Arc<str>, Load)>>,
+}
+
+#[async_trait]
+impl Refresh for Source {
+    async fn refresh(&self) {
+        let mut loads = Vec::new();
+        for info in self.models.list().await {
+            // What is listed is loaded, so that this loads nothing. One that can't be had now has no load to tell.
+            if let Ok(model) = self.models.resolve(&info.id).await {
+                loads.push((self.names.known(&info.id), model.load()));
+            }
+        }
+        *self.last.lock() = loads;
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Source {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let last = self.last.lock().clone();
+        let mut loaded =
+            encoder.encode_descriptor("llmo_models_loaded", "Models that answer", None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(last.len()).unwrap_or(i64::MAX)).encode(loaded.encode_family(&NO_LABELS)?)?;
+        let gauges: [Gauge; 3] = [
+            ("llmo_queue_requests", "Requests that wait for a slot", |load| f64::from(load.queued_requests)),
+            ("llmo_running_requests", "Requests in a slot", |load| {
+                f64::from(load.slots.saturating_sub(load.slots_free))
+            }),
+            ("llmo_kv_cache_usage_ratio", "Used share of the KV cache", |load| f64::from(load.kv_used)),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (model, load) in &last {
+                ConstGauge::new(value(load)).encode(family.encode_family(&[("model", &**model)])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Name, help, and how to read it off a load.
+type Gauge = (&'static str, &'static str, fn(&Load) -> f64);
+
+const NO_LABELS: [(&str, &str); 0] = [];
