@@ -16,9 +16,12 @@ use llmo_core::store::{
 
 pub(crate) const LARGEST: usize = 100_000;
 
+/// A value, when it ends, its tags.
+type Stored = (Bytes, Option<Instant>, Vec<String>);
+
 #[derive(Default)]
 pub(crate) struct MapCache {
-    pub(crate) entries: Mutex<BTreeMap<String, (Bytes, Option<Instant>, Vec<String>)>>,
+    pub(crate) entries: Mutex<BTreeMap<String, Stored>>,
     pub(crate) stats: Mutex<CacheStats>,
     /// Times to live are ignored: a fault for the suite to find.
     pub(crate) immortal: bool,

@@ -24,6 +24,8 @@ pub(crate) struct ToyModel {
     running: Arc<AtomicU32>,
     /// Streams end with an error after so many tokens; 0: never.
     pub(crate) fail_after: AtomicU32,
+    /// The next stream panics after so many tokens; 0: it doesn't.
+    pub(crate) panic_after: AtomicU32,
 }
 
 const VOCABULARY: u32 = 0x11_0000;
@@ -44,6 +46,7 @@ impl ToyModel {
             started: AtomicUsize::new(0),
             running: Arc::default(),
             fail_after: AtomicU32::new(0),
+            panic_after: AtomicU32::new(0),
         }
     }
 
@@ -118,7 +121,8 @@ impl Model for ToyModel {
         let limit = request.max_tokens.map_or(context - prompt, u64::from);
         let seed = if request.sampling.temperature == 0.0 { 0 } else { request.sampling.seed.unwrap_or(1) };
         let fail_after = u64::from(self.fail_after.load(Ordering::SeqCst));
-        let time = self.token_time;
+        let panic_after = u64::from(self.panic_after.swap(0, Ordering::SeqCst));
+        let (time, deadline) = (self.token_time, request.deadline);
         let mut output = OutputAssembler::new(request.stop.clone());
         let mut made = 0u64;
         let mut ended: Option<(FinishReason, Option<String>)> = None;
@@ -131,6 +135,10 @@ impl Model for ToyModel {
             }
             if fail_after > 0 && made == fail_after {
                 return Step::Last(Err(ModelError::Upstream { message: "broken".into(), started: true }));
+            }
+            assert!(panic_after == 0 || made < panic_after, "the toy breaks");
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Step::Last(Err(ModelError::DeadlineExceeded { stage: "while generating".into() }));
             }
             if made == limit {
                 let rest = output.finish();
