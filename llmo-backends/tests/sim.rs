@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use llmo_backends::sim::{Fault, SimModel, SimOptions, SimText};
+use llmo_core::conformance::model::{self as conformance, ModelSuite};
 use llmo_core::model::{
     EmbedRequest, Event, FinishReason, GenerateRequest, Message, Model, ModelError, Prompt, TokenizeOptions,
 };
@@ -25,6 +26,14 @@ fn hello() -> GenerateRequest {
 async fn settle() {
     for _ in 0..16 {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_simulator_is_a_model() {
+    for text in [SimText::Numbered, SimText::Tagged, SimText::SplitCharacters] {
+        let suite = ModelSuite::default().meanings("the cat sat", "a cat sat there", "interest rates rose");
+        conformance::check(Arc::new(model(|o| o.text = text)), suite).await;
     }
 }
 

@@ -40,8 +40,11 @@ pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Pos
     };
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({"include_usage": true}));
-    if let Some(max_tokens) = request.max_tokens {
-        body.insert("max_tokens".into(), max_tokens.into());
+    match request.max_tokens {
+        Some(max_tokens) => drop(body.insert("max_tokens".into(), max_tokens.into())),
+        // Completions end after 16 tokens unless told that there is no limit.
+        None if !chat => drop(body.insert("max_tokens".into(), Value::Null)),
+        None => {}
     }
     if !request.stop.is_empty() {
         body.insert("stop".into(), json!(request.stop));

@@ -28,7 +28,8 @@ pub struct Answer {
     /// Read and not yet given out. An error is the last.
     ready: VecDeque<Result<Event>>,
     over: bool,
-    _running: Guard,
+    /// Counts the request as running, until the answer is complete.
+    running: Option<Guard>,
 }
 
 impl Answer {
@@ -36,7 +37,7 @@ impl Answer {
     #[must_use]
     pub fn new(response: Response, max_event_bytes: usize, reader: Reader, patience: Patience, running: Guard) -> Self {
         let parser = SseParser::new(max_event_bytes);
-        Self { response, parser, reader, patience, ready: VecDeque::new(), over: false, _running: running }
+        Self { response, parser, reader, patience, ready: VecDeque::new(), over: false, running: Some(running) }
     }
 
     /// The events.
@@ -98,6 +99,7 @@ impl Answer {
     fn end(&mut self, finish: Result<Finish>) {
         self.ready.push_back(finish.map(Event::Finish));
         self.over = true;
+        self.running = None;
     }
 
     async fn read_to_end(&mut self) {

@@ -11,6 +11,8 @@ use super::errors::WireError;
 use super::options::RemoteOptions;
 use super::request::Post;
 
+/// How the reason of [`ModelError::Unavailable`] begins if there was nobody to talk to, and not somebody who said no.
+pub const NO_CONNECTION: &str = "no connection to ";
 /// Largest error body that is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Longest wait that an upstream can impose.
@@ -97,7 +99,7 @@ impl Transport {
 
     fn failed(&self, error: &reqwest::Error) -> ModelError {
         if error.is_connect() {
-            return ModelError::unavailable(format!("no connection to {}: {}", self.base, root(error)));
+            return ModelError::unavailable(format!("{NO_CONNECTION}{}: {}", self.base, root(error)));
         }
         ModelError::Upstream { message: format!("{} broke off: {}", self.base, root(error)), started: false }
     }
