@@ -1,10 +1,12 @@
 //! Implementations of [`llmo_core::Model`], each behind a feature of its own name.
 
+#[cfg(feature = "llama-cpp")]
+pub mod llama_cpp;
 #[cfg(any(feature = "candle", feature = "llama-cpp"))]
 mod logprobs;
-#[cfg(any(feature = "candle", feature = "llama-cpp"))]
-mod sampler;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(any(feature = "candle", feature = "llama-cpp"))]
+mod sampler;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -1,0 +1,83 @@
+//! How much of a prompt to read between two tokens of the running streams.
+
+use std::time::Duration;
+
+/// Chunks are multiples of this: smaller ones waste time on starting threads.
+const GRAIN: u32 = 16;
+
+/// Learns the speed of this machine and gives sizes of chunks.
+///
+/// A running stream waits for each chunk. If a chunk takes about as long as a step of the streams, their pace halves
+/// while a prompt is read, and no worse.
+#[derive(Debug)]
+pub(super) struct Pace {
+    largest: u32,
+    /// Smoothed seconds of one step of the running streams.
+    step: Option<f64>,
+    /// Smoothed seconds for a token of a prompt.
+    token: Option<f64>,
+}
+
+impl Pace {
+    /// Chunks of at most `largest` tokens.
+    pub(super) fn new(largest: u32) -> Self {
+        Self { largest: largest.max(GRAIN), step: None, token: None }
+    }
+
+    /// Tokens of prompts to read now.
+    pub(super) fn chunk(&self, streams_wait: bool) -> u32 {
+        let (Some(step), Some(token), true) = (self.step, self.token, streams_wait) else { return self.largest };
+        // Converting a float to an integer saturates.
+        let fits = (step / token.max(1e-9)) as u32;
+        (fits / GRAIN * GRAIN).clamp(GRAIN, self.largest)
+    }
+
+    /// A step of the streams took this long.
+    pub(super) fn stepped(&mut self, took: Duration) {
+        smooth(&mut self.step, took.as_secs_f64());
+    }
+
+    /// Reading this many tokens of a prompt took this long.
+    pub(super) fn read(&mut self, tokens: u32, took: Duration) {
+        // The fixed part of a small run says nothing about a large one.
+        if tokens >= GRAIN {
+            smooth(&mut self.token, took.as_secs_f64() / f64::from(tokens));
+        }
+    }
+}
+
+fn smooth(value: &mut Option<f64>, new: f64) {
+    *value = Some(value.map_or(new, |old| old.mul_add(0.75, new * 0.25)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_running_streams_chunks_are_as_large_as_allowed() {
+        let mut pace = Pace::new(128);
+        assert_eq!(pace.chunk(false), 128);
+        pace.read(128, Duration::from_millis(128));
+        pace.stepped(Duration::from_millis(20));
+        assert_eq!(pace.chunk(false), 128);
+    }
+
+    #[test]
+    fn a_chunk_takes_about_as_long_as_a_step_of_the_streams() {
+        let mut pace = Pace::new(128);
+        pace.read(128, Duration::from_millis(128));
+        pace.stepped(Duration::from_millis(50));
+        assert_eq!(pace.chunk(true), 48);
+        pace.stepped(Duration::from_secs(1));
+        assert_eq!(pace.chunk(true), 128);
+    }
+
+    #[test]
+    fn a_chunk_is_never_too_small_to_get_ahead() {
+        let mut pace = Pace::new(128);
+        pace.read(128, Duration::from_secs(100));
+        pace.stepped(Duration::from_millis(1));
+        assert_eq!(pace.chunk(true), 16);
+    }
+}

@@ -1,0 +1,163 @@
+//! The engine's loop: who gets a slot, who loses it, and when to sleep.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use llmo_core::ModelError;
+
+use super::generation::Generation;
+use super::mailbox::Mailbox;
+use super::pace::Pace;
+use super::slot::{Slot, best_free};
+use crate::llama_cpp::forward::{Feed, Forward};
+use crate::llama_cpp::vocabulary::TokenTable;
+
+/// What an engine knows of its model and its options.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Settings {
+    /// Tokens of the model.
+    pub(in super::super) table: Arc<TokenTable>,
+    /// Sequences.
+    pub(in super::super) slots: u32,
+    /// Tokens that a sequence holds.
+    pub(in super::super) context_length: u32,
+    /// Most tokens of prompts between two steps of the streams.
+    pub(in super::super) prefill_chunk: u32,
+    /// How long a slot is held for a reader that takes nothing.
+    pub(in super::super) reader_patience: Duration,
+}
+
+/// The scheduler over one model. Belongs to one thread.
+pub(in super::super) struct Engine<F> {
+    pub(super) forward: F,
+    pub(super) settings: Settings,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) pace: Pace,
+    /// The slot whose prompt is read first in the next step.
+    pub(super) turn: usize,
+    /// Kept between steps, so that a step allocates nothing.
+    pub(super) feeds: Vec<Feed>,
+    pub(super) scratch: Vec<f32>,
+}
+
+impl<F: Forward> Engine<F> {
+    pub(in super::super) fn new(forward: F, settings: Settings, mailbox: Arc<Mailbox>) -> Self {
+        let slots = (0..settings.slots).map(|_| Slot::default()).collect();
+        let pace = Pace::new(settings.prefill_chunk);
+        Self { forward, settings, mailbox, slots, pace, turn: 0, feeds: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Works until the mailbox is closed and every stream has ended.
+    pub(super) fn work(&mut self) {
+        loop {
+            let now = Instant::now();
+            self.reap(now);
+            self.admit(now);
+            self.report();
+            let generated = self.generate();
+            let read = self.read_prompts();
+            if generated || read {
+                continue;
+            }
+            if self.mailbox.is_finished() && self.slots.iter().all(Slot::is_free) {
+                return;
+            }
+            self.sleep(now);
+        }
+    }
+
+    /// After a panic: ends every stream and forgets what the KV cache holds, since nobody knows.
+    pub(super) fn recover(&mut self, reason: &str) {
+        for index in 0..self.slots.len() {
+            self.discard(index, &ModelError::Internal(reason.to_owned()));
+        }
+        self.report();
+    }
+
+    /// Ends the stream of a slot and empties its KV cache.
+    pub(super) fn discard(&mut self, index: usize, error: &ModelError) {
+        let slot = &mut self.slots[index];
+        slot.cached.clear();
+        self.forward.keep(index as u32, 0);
+        if let Some(generation) = slot.generation.take() {
+            generation.fail(error.clone());
+        }
+    }
+
+    /// Gives a slot back. What its KV cache holds stays, for the next prompt that begins alike.
+    pub(super) fn free(&mut self, index: usize) -> Option<Generation> {
+        let slot = &mut self.slots[index];
+        let generation = slot.generation.take()?;
+        let now = Instant::now();
+        slot.left_at = Some(now);
+        self.mailbox.report_service(now.saturating_duration_since(generation.started_at()));
+        Some(generation)
+    }
+
+    /// Frees the slots of callers that left, are late, or don't read.
+    fn reap(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            let patience = self.settings.reader_patience;
+            let Some(generation) = &mut self.slots[index].generation else { continue };
+            if generation.has_room() {
+                generation.reader_kept_up_at = now;
+            }
+            let stage = if !generation.is_wanted() {
+                None
+            } else if generation.deadline().is_some_and(|deadline| deadline <= now) {
+                Some("while generating")
+            } else if now.saturating_duration_since(generation.reader_kept_up_at) >= patience {
+                Some("while the reader took nothing")
+            } else {
+                continue;
+            };
+            let generation = self.free(index);
+            if let (Some(generation), Some(stage)) = (generation, stage) {
+                generation.fail(ModelError::DeadlineExceeded { stage: stage.into() });
+            }
+        }
+    }
+
+    /// Moves waiting requests into free slots.
+    fn admit(&mut self, now: Instant) {
+        loop {
+            let any_free = self.slots.iter().any(Slot::is_free);
+            let Some(job) = self.mailbox.take(now, any_free) else { return };
+            let tenant = job.request.tenant.as_deref();
+            let Some(index) = best_free(&self.slots, &job.prompt, tenant) else { return };
+            let slot = &mut self.slots[index];
+            let reusable = slot.reusable(&job.prompt, tenant);
+            let kept = if reusable < slot.cached.len() {
+                self.forward.keep(index as u32, reusable as u32) as usize
+            } else {
+                reusable
+            };
+            slot.cached.truncate(kept);
+            slot.tenant.clone_from(&job.request.tenant);
+            slot.generation = Generation::start(job, kept as u32, &self.settings.table, now);
+        }
+    }
+
+    fn report(&self) {
+        let busy = self.slots.iter().filter(|slot| !slot.is_free());
+        let (count, tokens) = busy.fold((0, 0usize), |(n, tokens), slot| (n + 1, tokens + slot.cached.len()));
+        let room = f64::from(self.settings.context_length) * f64::from(self.settings.slots);
+        self.mailbox.report(self.settings.slots - count, (tokens as f64 / room) as f32);
+    }
+
+    /// Sleeps until somebody calls or a deadline passes.
+    fn sleep(&self, now: Instant) {
+        let busy = self.slots.iter().filter_map(|slot| slot.generation.as_ref());
+        let of_streams = busy.flat_map(|generation| {
+            let patience_ends = generation.reader_kept_up_at.checked_add(self.settings.reader_patience);
+            [generation.deadline(), patience_ends].into_iter().flatten()
+        });
+        match of_streams.chain(self.mailbox.next_deadline()).min() {
+            // A millisecond more, so that the deadline has passed for certain.
+            Some(at) => thread::park_timeout(at.saturating_duration_since(now) + Duration::from_millis(1)),
+            None => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! From a file to a running engine.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llmo_core::ModelError;
+use llmo_core::model::{Capabilities, ModelInfo};
+
+use super::context::{Context, ContextShape};
+use super::engine::{Engine, EngineThread, Limits, Mailbox, Settings, serve};
+use super::options::LlamaCppOptions;
+use super::prompt::PromptEncoder;
+use super::sizing::{self, ModelSize};
+use super::vocabulary::Vocabulary;
+use super::weights::Weights;
+use super::{LlamaCpp, runtime};
+
+/// Loads a model and starts its engine. See [`LlamaCpp::load`].
+pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, ModelError> {
+    let id = options.id.clone().unwrap_or_else(|| name_of(path));
+    let weights = Weights::open(&id, path)?;
+    let backend = runtime::backend().map_err(ModelError::Internal)?;
+    let model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).map_err(|e| {
+        let reason = format!("llama.cpp refuses the file ({e}); its log says why");
+        ModelError::Corrupt { model: id.clone(), reason }
+    })?;
+    let model = Arc::new(model);
+    let shape = sizing::shape(&options, ModelSize::of(&model, &weights.architecture))?;
+    let vocabulary = Vocabulary::new(Arc::clone(&model));
+    let template = model.chat_template(None).ok().and_then(|template| template.to_string().ok());
+    let prompts = PromptEncoder::new(&id, vocabulary.clone(), template.as_deref());
+    let info = info(id, &options, &weights, &model, &shape, prompts.can_chat());
+    let limits = Limits { requests: options.max_queue as usize, tokens: options.max_queued_tokens };
+    let mailbox = Arc::new(Mailbox::new(limits, shape.slots));
+    let settings = Settings {
+        table: Arc::clone(vocabulary.table()),
+        slots: shape.slots,
+        context_length: shape.context_length,
+        prefill_chunk: options.prefill_chunk,
+        reader_patience: options.reader_patience,
+    };
+    let thread = start(model, shape, settings, Arc::clone(&mailbox))?;
+    tracing::info!(
+        model = info.id, quantisation = %info.quantisation, slots = shape.slots,
+        context_length = shape.context_length, threads = shape.threads, kv_type = ?shape.kv_type, "model loaded"
+    );
+    Ok(LlamaCpp { info, vocabulary, prompts: Arc::new(prompts), mailbox, _thread: thread })
+}
+
+/// Starts the engine's thread, which makes the context: the context borrows the model, so both live there.
+fn start(
+    model: Arc<LlamaModel>,
+    shape: ContextShape,
+    settings: Settings,
+    mailbox: Arc<Mailbox>,
+) -> Result<EngineThread, ModelError> {
+    let (report, reported) = mpsc::sync_channel(1);
+    let thread = EngineThread::spawn(mailbox, move |mailbox| {
+        let context = match Context::new(&model, &shape) {
+            Ok(context) => context,
+            Err(error) => {
+                let _ = report.send(Err(error));
+                return;
+            }
+        };
+        let _ = report.send(Ok(()));
+        serve(&mut Engine::new(context, settings, Arc::clone(mailbox)));
+    });
+    let thread = thread.map_err(|e| ModelError::Internal(format!("no thread for the engine: {e}")))?;
+    let made = reported.recv().unwrap_or_else(|_| Err("the engine ended before it began".into()));
+    made.map_err(ModelError::Internal)?;
+    Ok(thread)
+}
+
+fn info(
+    id: String,
+    options: &LlamaCppOptions,
+    weights: &Weights,
+    model: &LlamaModel,
+    shape: &ContextShape,
+    can_chat: bool,
+) -> ModelInfo {
+    let mut info = ModelInfo::new(id, "llama.cpp");
+    info.family.clone_from(&weights.architecture);
+    info.context_length = shape.context_length;
+    info.vocab_size = u32::try_from(model.n_vocab()).unwrap_or(0);
+    info.quantisation = weights.quantisation.clone();
+    info.parameters = model.n_params();
+    info.size_bytes = model.size();
+    info.digest.clone_from(&options.digest);
+    info.created = weights.changed_at;
+    let mut capabilities = Capabilities::default();
+    capabilities.generate = true;
+    capabilities.chat = can_chat;
+    capabilities.tokenize = true;
+    capabilities.logprobs = true;
+    capabilities.token_ids = true;
+    info.capabilities = capabilities;
+    info
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
+}

@@ -1,0 +1,37 @@
+//! GGUF models on llama.cpp, with continuous batching.
+//!
+//! ```text
+//!  file ─► weights (header checked in Rust) ─► load ─► LlamaCpp
+//!                                                        │ generate
+//!            prompt (template, tokens) ◄─────────────────┤
+//!                 │                                      │
+//!                 ▼                                      ▼
+//!               Job ─────► engine (one thread) ──────► Events
+//!                             │ forward
+//!                             ▼
+//!                          context (llama.cpp)
+//! ```
+//!
+//! * [`options`]: what can be chosen. `sizing`: what follows from it.
+//! * `weights`, `load`: a file becomes a model. `runtime`: llama.cpp's process-wide state.
+//! * `vocabulary`, `prompt`: text to tokens and back.
+//! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements.
+//!
+//! llama.cpp aborts the process on some faults. What reaches it is checked: headers, token ids, positions, batch sizes.
+//! The rest is a matter of running the service in a process of its own.
+
+mod context;
+mod cores;
+mod engine;
+mod forward;
+mod load;
+mod model;
+pub mod options;
+mod prompt;
+mod runtime;
+mod sizing;
+mod vocabulary;
+mod weights;
+
+pub use model::LlamaCpp;
+pub use options::{KvType, LlamaCppOptions};

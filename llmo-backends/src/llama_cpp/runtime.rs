@@ -1,0 +1,35 @@
+//! llama.cpp's process-wide state.
+
+use std::sync::OnceLock;
+
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::{LlamaCppError, LogOptions, send_logs_to_tracing};
+use parking_lot::Mutex;
+
+/// llama.cpp, started at the first call and never stopped: models may live as long as the process. Its log goes to
+/// `tracing`, under the target `llama-cpp-2`.
+pub(super) fn backend() -> Result<&'static LlamaBackend, String> {
+    static BACKEND: OnceLock<Result<LlamaBackend, LlamaCppError>> = OnceLock::new();
+    BACKEND
+        .get_or_init(|| {
+            send_logs_to_tracing(LogOptions::default());
+            LlamaBackend::init()
+        })
+        .as_ref()
+        .map_err(|e| format!("llama.cpp does not start: {e}"))
+}
+
+/// Creates a context. One at a time: llama.cpp changes the model while it does so.
+pub(super) fn new_context(model: &LlamaModel, params: LlamaContextParams) -> Result<LlamaContext<'_>, String> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let backend = backend()?;
+    let _guard = ONE_AT_A_TIME.lock();
+    model.new_context(backend, params).map_err(|_| {
+        "llama.cpp could not create a context; is there enough memory for the KV cache? Fewer slots or a smaller \
+         context need less"
+            .to_owned()
+    })
+}

@@ -1,0 +1,18 @@
+//! The llama.cpp backend with real weights.
+#![cfg(feature = "llama-cpp")]
+
+#[path = "llama_cpp/support.rs"]
+mod support;
+
+#[path = "llama_cpp/conformance.rs"]
+mod conformance;
+#[path = "llama_cpp/generation.rs"]
+mod generation;
+#[path = "llama_cpp/limits.rs"]
+mod limits;
+#[path = "llama_cpp/loading.rs"]
+mod loading;
+#[path = "llama_cpp/prompts.rs"]
+mod prompts;
+#[path = "llama_cpp/scheduling.rs"]
+mod scheduling;
