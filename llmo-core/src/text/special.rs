@@ -7,6 +7,7 @@
 //! exactly the tokens that it would become otherwise.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Marks a cut. A noncharacter: Unicode promises that it never means anything.
 const SENTINEL: char = '\u{FDD0}';
@@ -26,6 +27,8 @@ const SENTINEL: char = '\u{FDD0}';
 pub struct SpecialTokens {
     /// A trie over bytes; node 0 is the root. A model has up to some thousand special tokens.
     nodes: Vec<Node>,
+    /// Length in bytes of the longest token.
+    longest: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -39,7 +42,7 @@ impl SpecialTokens {
     /// The special tokens of a model. Empty strings are ignored.
     #[must_use]
     pub fn new(tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let mut special = Self { nodes: vec![Node::default()] };
+        let mut special = Self { nodes: vec![Node::default()], longest: 0 };
         for token in tokens {
             let token: String = token.into();
             if !token.is_empty() {
@@ -51,29 +54,27 @@ impl SpecialTokens {
 
     /// Breaks every special token in `text`, which a user wrote, so that no piece of the prompt holds it whole.
     ///
-    /// The sentinel stands after the first character of each occurrence. A special token of a single character can't be
-    /// broken and is left out. A sentinel that the user wrote becomes U+FFFD. Text without any of these is borrowed.
+    /// The sentinel stands after the first character of each occurrence, and after the beginning of a token at the end
+    /// of the text: a template may put another text of the user right behind it. A special token of a single character
+    /// can't be broken and is left out. A sentinel that the user wrote becomes U+FFFD. Text without any of these is
+    /// borrowed.
     #[must_use]
     pub fn guard<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let text: Cow<'a, str> =
             if text.contains(SENTINEL) { Cow::Owned(text.replace(SENTINEL, "\u{FFFD}")) } else { Cow::Borrowed(text) };
-        let mut guarded: Option<String> = None;
-        let mut copied = 0;
+        let mut cuts: Vec<Range<usize>> = Vec::new();
         for (start, first) in text.char_indices() {
             let Some(length) = self.shortest_at(&text.as_bytes()[start..]) else { continue };
-            let output = guarded.get_or_insert_with(|| String::with_capacity(text.len() + 64));
             let after = start + first.len_utf8();
-            output.push_str(&text[copied..if length > first.len_utf8() { after } else { start }]);
-            output.push(SENTINEL);
-            copied = after;
+            cuts.push(if length > first.len_utf8() { after..after } else { start..after });
         }
-        match guarded {
-            None => text,
-            Some(mut output) => {
-                output.push_str(&text[copied..]);
-                Cow::Owned(output)
+        // Templates trim; both ends may become the end.
+        for end in [text.trim_end().len(), text.len()] {
+            if cuts.last().is_none_or(|last| last.end < end) && self.begins_at_end(&text[..end]) {
+                cuts.push(end..end);
             }
         }
+        if cuts.is_empty() { text } else { Cow::Owned(cut(&text, &cuts)) }
     }
 
     /// The parts of a rendered prompt between sentinels, to be tokenised one by one. Never an empty part.
@@ -82,6 +83,7 @@ impl SpecialTokens {
     }
 
     fn insert(&mut self, token: &str) {
+        self.longest = self.longest.max(token.len());
         let mut at = 0;
         for byte in token.bytes() {
             at = match self.nodes[at].children.binary_search_by_key(&byte, |child| child.0) {
@@ -97,18 +99,45 @@ impl SpecialTokens {
         self.nodes[at].ends_token = true;
     }
 
+    /// Does `text` end with a part of a special token, from the token's first character on?
+    fn begins_at_end(&self, text: &str) -> bool {
+        let first = text.len().saturating_sub(self.longest);
+        let mut starts = text.char_indices().rev().map(|(start, _)| start).take_while(|start| *start >= first);
+        starts.any(|start| {
+            let walk = text.as_bytes()[start..].iter().try_fold(0, |node, byte| self.child(node, *byte));
+            walk.is_some_and(|node| !self.nodes[node].children.is_empty())
+        })
+    }
+
+    fn child(&self, node: usize, byte: u8) -> Option<usize> {
+        let children = &self.nodes.get(node)?.children;
+        children.binary_search_by_key(&byte, |child| child.0).ok().map(|found| children[found].1)
+    }
+
     /// Length in bytes of the shortest special token that `text` starts with.
     fn shortest_at(&self, text: &[u8]) -> Option<usize> {
-        let mut node = self.nodes.first()?;
+        let mut node = 0;
         for (read, byte) in text.iter().enumerate() {
-            let found = node.children.binary_search_by_key(byte, |child| child.0).ok()?;
-            node = &self.nodes[node.children[found].1];
-            if node.ends_token {
+            node = self.child(node, *byte)?;
+            if self.nodes[node].ends_token {
                 return Some(read + 1);
             }
         }
         None
     }
+}
+
+/// Replaces these parts, in order and apart, with sentinels.
+fn cut(text: &str, cuts: &[Range<usize>]) -> String {
+    let mut output = String::with_capacity(text.len() + cuts.len() * SENTINEL.len_utf8());
+    let mut copied = 0;
+    for cut in cuts {
+        output.push_str(&text[copied..cut.start]);
+        output.push(SENTINEL);
+        copied = cut.end;
+    }
+    output.push_str(&text[copied..]);
+    output
 }
 
 #[cfg(test)]
@@ -138,8 +167,22 @@ mod tests {
         }
 
         #[test]
+        fn texts_put_together_by_a_template_hold_none_either(
+            texts in prop::collection::vec("[ab< é]{0,6}", 2..5),
+            tokens in prop::collection::vec("[ab<é]{1,5}", 0..6),
+            trim in any::<bool>(),
+        ) {
+            let special = SpecialTokens::new(tokens.clone());
+            let guarded: Vec<_> = texts.iter().map(|text| special.guard(text)).collect();
+            let together: String = guarded.iter().map(|text| if trim { text.trim() } else { text }).collect();
+            for piece in special.pieces(&together) {
+                prop_assert!(!tokens.iter().any(|token| piece.contains(token.as_str())), "{piece:?} of {texts:?}");
+            }
+        }
+
+        #[test]
         fn text_without_special_tokens_passes_unchanged(text in any::<String>()) {
-            prop_assume!(!text.contains(SENTINEL) && !["<|im_", "<|endoftext|>", "</s>"].iter().any(|t| text.contains(t)));
+            prop_assume!(!text.contains(SENTINEL) && !["<|", "</"].iter().any(|t| text.contains(t)) && !text.trim_end().ends_with('<'));
             let special = chatml();
             prop_assert!(matches!(special.guard(&text), Cow::Borrowed(same) if same == text));
         }
@@ -157,6 +200,13 @@ mod tests {
         assert_eq!(chatml().guard("a\u{FDD0}b"), "a\u{FFFD}b");
         let guarded = chatml().guard("<|im_\u{FDD0}start|>").into_owned();
         assert_eq!(chatml().pieces(&guarded).count(), 1);
+    }
+
+    #[test]
+    fn a_beginning_at_the_end_is_cut_off_from_what_follows() {
+        let guarded = chatml().guard("a <|im_st \n").into_owned();
+        assert_eq!(chatml().pieces(&guarded).collect::<Vec<_>>(), ["a <|im_st", " \n"]);
+        assert!(matches!(chatml().guard("a < b, <| c"), Cow::Borrowed(_)));
     }
 
     #[test]
