@@ -16,4 +16,6 @@ pub mod frontend;
 pub mod http;
 pub mod metrics;
 pub mod port_holder;
+pub mod services;
 pub mod telemetry;
+pub mod wiring;

@@ -1,2 +1,66 @@
-//! Placeholder.
-fn main() {}
+//! `llmo-server model|cache|store`: one service of the llmo stack. (`llmo serve` does the same from the command line.)
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use llmo_config::{Config, Loader};
+use llmo_server::http::shutdown_on_signal;
+use llmo_server::{services, telemetry};
+
+/// One service of the llmo stack.
+#[derive(Debug, Parser)]
+#[command(name = "llmo-server", version)]
+struct Arguments {
+    /// Which service
+    role: Role,
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that overrides all others
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// A setting that anything else overrides
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    preset: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    /// Runs models
+    Model,
+    /// Keeps answers
+    Cache,
+    /// Keeps weights
+    Store,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let loader = Loader::from_process().assign(&arguments.preset, &arguments.set);
+    let loader = arguments.config.iter().fold(loader, |loader, file| loader.file(file));
+    let config = loader.load()?.config;
+    telemetry::init(&config.log, true);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(arguments.role, &config))
+}
+
+async fn run(role: Role, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let shutdown = shutdown_on_signal();
+    match role {
+        Role::Model => services::model::run(config, shutdown).await?,
+        Role::Cache => services::cache::run(config, shutdown).await?,
+        Role::Store => services::store::run(config, shutdown).await?,
+    }
+    Ok(())
+}

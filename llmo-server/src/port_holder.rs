@@ -34,7 +34,8 @@ pub fn port_holder(port: u16) -> Option<PortHolder> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find_map(|pid: u32| {
         let mut sockets = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-        sockets.find(|fd| fs::read_link(fd.path()).is_ok_and(|link| inodes.iter().any(|i| link.as_os_str() == &**i)))?;
+        sockets
+            .find(|fd| fs::read_link(fd.path()).is_ok_and(|link| inodes.iter().any(|i| link.as_os_str() == &**i)))?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         Some(PortHolder { pid, name: name.trim().to_owned() })
     })

@@ -1,0 +1,117 @@
+//! Which engine runs a model, and how it is told to. Loading blocks: call it off the runtime.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use llmo_config::{EngineKind, ModelConfig};
+use llmo_core::{Model, ModelError};
+use llmo_store::catalogue::{Task, WeightsFormat};
+use llmo_store::models::LocalModel;
+
+/// A model of the simulator: no weights.
+pub(super) fn simulated(id: &str, config: &ModelConfig) -> Arc<dyn Model> {
+    use llmo_backends::sim::{SimModel, SimOptions};
+    let mut options = SimOptions::named(id);
+    options.decode_tokens_per_second = config.sim_tokens_per_second;
+    if config.slots > 0 {
+        options.slots = config.slots;
+    }
+    if config.context_length > 0 {
+        options.context_length = config.context_length;
+    }
+    Arc::new(SimModel::new(options))
+}
+
+/// Loads an installed model with the engine that fits its weights.
+pub(super) fn load(model: &LocalModel, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+    let (manifest, id) = (&model.manifest, model.manifest.id.as_str());
+    let digest = manifest.weights_file().map(|file| file.sha256.clone());
+    match (manifest.task, manifest.weights) {
+        (Task::Embed, WeightsFormat::Safetensors) => embedder(&model.dir, id, digest),
+        (_, WeightsFormat::Gguf) => gguf(&model.weights, id, digest, config),
+        _ => Err(ModelError::Unsupported {
+            model: id.to_owned(),
+            what: "being served: text generation needs a GGUF file, embeddings need safetensors".to_owned(),
+        }),
+    }
+}
+
+/// Loads a GGUF file.
+pub(super) fn gguf(
+    file: &Path,
+    id: &str,
+    digest: Option<String>,
+    config: &ModelConfig,
+) -> Result<Arc<dyn Model>, ModelError> {
+    match config.engine {
+        EngineKind::Candle => candle(file, id, digest, config),
+        EngineKind::Auto if !cfg!(feature = "llama-cpp") => candle(file, id, digest, config),
+        _ => llama_cpp(file, id, digest, config),
+    }
+}
+
+#[cfg(feature = "llama-cpp")]
+fn llama_cpp(
+    file: &Path,
+    id: &str,
+    digest: Option<String>,
+    config: &ModelConfig,
+) -> Result<Arc<dyn Model>, ModelError> {
+    use llmo_backends::llama_cpp::{KvType, LlamaCpp, LlamaCppOptions};
+    let mut options = LlamaCppOptions::default();
+    options.id = Some(id.to_owned());
+    options.digest = digest;
+    options.context_length = (config.context_length > 0).then_some(config.context_length);
+    options.threads = (config.threads > 0).then_some(config.threads);
+    if config.slots > 0 {
+        options.slots = config.slots;
+    }
+    if config.int8 {
+        options.kv_type = KvType::Q8_0;
+    }
+    options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
+    Ok(Arc::new(LlamaCpp::load(file, options)?))
+}
+
+#[cfg(not(feature = "llama-cpp"))]
+fn llama_cpp(_: &Path, id: &str, _: Option<String>, _: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+    Err(missing(id, "llama-cpp"))
+}
+
+#[cfg(feature = "candle")]
+fn candle(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+    use llmo_backends::candle::{CandleModel, CandleOptions};
+    let mut options = CandleOptions::default();
+    options.id = Some(id.to_owned());
+    options.digest = digest;
+    options.context_length = (config.context_length > 0).then_some(config.context_length);
+    options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
+    Ok(Arc::new(CandleModel::load(file, options)?))
+}
+
+#[cfg(not(feature = "candle"))]
+fn candle(_: &Path, id: &str, _: Option<String>, _: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+    Err(missing(id, "candle"))
+}
+
+#[cfg(feature = "candle")]
+fn embedder(dir: &Path, id: &str, digest: Option<String>) -> Result<Arc<dyn Model>, ModelError> {
+    let model = llmo_backends::candle::bert::BertEmbedder::load(dir, id)?;
+    Ok(match digest {
+        Some(digest) => Arc::new(model.with_digest(digest)),
+        None => Arc::new(model),
+    })
+}
+
+#[cfg(not(feature = "candle"))]
+fn embedder(_: &Path, id: &str, _: Option<String>) -> Result<Arc<dyn Model>, ModelError> {
+    Err(missing(id, "candle"))
+}
+
+#[cfg(not(all(feature = "candle", feature = "llama-cpp")))]
+fn missing(id: &str, feature: &str) -> ModelError {
+    ModelError::Unsupported {
+        model: id.to_owned(),
+        what: format!("being served by this program: it was built without the feature {feature}"),
+    }
+}

@@ -1,0 +1,27 @@
+//! Running the model service until it is told to stop.
+
+use std::sync::Arc;
+
+use llmo_config::Config;
+use llmo_core::Models;
+use tokio_util::sync::CancellationToken;
+
+use super::{LocalModels, ServiceError, status_route};
+use crate::frontend::{FrontendOptions, router_with};
+use crate::http::{ServeOptions, bind, serve};
+use crate::metrics::{Metrics, Role};
+
+/// Serves the models that `config` names until `shutdown`.
+///
+/// # Errors
+/// [`ServiceError`].
+pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), ServiceError> {
+    let setting = "MODEL_SERVICE_PORT or LLMO_MODEL__PORT";
+    let listener = bind(&config.model.host, config.model.port, setting).await?;
+    tracing::info!(address = ?listener.local_addr().ok(), models = ?config.model.names, "the model service listens");
+    let models: Arc<dyn Models> = LocalModels::start(config).await?;
+    let options = FrontendOptions::new(&config.limits, Metrics::new(Role::ModelService));
+    let routes = router_with(Arc::clone(&models), options, status_route(models));
+    serve(listener, routes, ServeOptions::from(&config.limits), shutdown).await?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! `GET /internal/status`: what a gateway, or `llmo ps`, has to know of whoever serves models.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::routing::get;
+use llmo_core::model::Load;
+use llmo_core::{ModelInfo, Models};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Status {
+    build: &'static str,
+    ready: bool,
+    reasons: Vec<String>,
+    models: Vec<ModelStatus>,
+}
+
+#[derive(Serialize)]
+struct ModelStatus {
+    info: ModelInfo,
+    load: Load,
+}
+
+/// The route that tells which models are served and how busy each is.
+pub fn status_route(models: Arc<dyn Models>) -> Router {
+    Router::new().route(
+        "/internal/status",
+        get(move || {
+            let models = Arc::clone(&models);
+            async move { Json(status(&*models).await) }
+        }),
+    )
+}
+
+async fn status(models: &dyn Models) -> Status {
+    let reasons = models.ready().err().unwrap_or_default();
+    let mut served = Vec::new();
+    for info in models.list().await {
+        // One that can't be had right now has no load to tell.
+        if let Ok(model) = models.resolve(&info.id).await {
+            served.push(ModelStatus { load: model.load(), info });
+        }
+    }
+    Status { build: env!("CARGO_PKG_VERSION"), ready: reasons.is_empty(), reasons, models: served }
+}
