@@ -61,6 +61,7 @@ enum State {
 
 impl Breaker {
     /// A closed circuit.
+    #[cfg(any(feature = "remote", test))]
     pub(crate) fn closed(policy: BreakerPolicy) -> Self {
         Self { policy, failures_in_a_row: 0, pauses: 0, state: State::Closed { since: None } }
     }

@@ -16,29 +16,19 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts the outcome of a get..
+    /// Counts the outcome of a get.
     pub(crate) fn got(&self, outcome: &Result<Option<Entry>, CacheError>) {
         match outcome {
-            Ok(Some(_)) => self.hit(),
-            Ok(None) => self.miss(),
+            Ok(Some(_)) => add_one(&self.hits),
+            Ok(None) => add_one(&self.misses),
             Err(_) => self.failed(),
         }
-    }
-
-    pub(crate) fn hit(&self) {
-        self.hits.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn miss(&self) {
-        self.misses.fetch_add(1, Relaxed);
     }
 
     /// Counts the outcome of a put. An entry that is too large is the caller's affair, not a failure.
     pub(crate) fn put(&self, outcome: &Result<(), CacheError>) {
         match outcome {
-            Ok(()) => {
-                self.puts.fetch_add(1, Relaxed);
-            }
+            Ok(()) => add_one(&self.puts),
             Err(CacheError::TooLarge { .. } | CacheError::InvalidKey(_)) => {}
             Err(_) => self.failed(),
         }
@@ -46,11 +36,11 @@ impl Counters {
 
     #[cfg(feature = "memory")]
     pub(crate) fn evicted(&self) {
-        self.evictions.fetch_add(1, Relaxed);
+        add_one(&self.evictions);
     }
 
     pub(crate) fn failed(&self) {
-        self.errors.fetch_add(1, Relaxed);
+        add_one(&self.errors);
     }
 
     /// The counts now, with nothing known of the size.
@@ -63,4 +53,8 @@ impl Counters {
         stats.errors = self.errors.load(Relaxed);
         stats
     }
+}
+
+fn add_one(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }

@@ -31,7 +31,7 @@ use link::{Link, Patience};
 pub use options::RedisOptions;
 
 /// Keys handled in one step of `clear` and `remove_tag`: small enough not to hold up Redis' other callers.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 /// How far the clocks of clients may be apart before a tag forgets an entry that still lives.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
@@ -127,31 +127,49 @@ impl RedisCache {
         self.link.call(Patience::Normal, async |mut redis| transaction.exec_async(&mut redis).await).await
     }
 
-    /// Removes entries and their places in a tag's set in one transaction; how many entries there were.
-    async fn remove_members(&self, set: &[u8], members: &[Vec<u8>]) -> Result<u64> {
-        let names: Vec<_> = members.iter().map(|member| self.keys.entry_named(member)).collect();
-        let mut transaction = pipe();
-        transaction.atomic().cmd("UNLINK").arg(&names).cmd("ZREM").arg(set).arg(members);
-        let (removed, _): (u64, u64) =
-            self.link.call(Patience::Long, async |mut redis| transaction.query_async(&mut redis).await).await?;
-        Ok(removed)
-    }
-
     async fn sweep_tag(&self, tag: &str) -> Result<u64> {
         let set = self.keys.tag(tag);
-        let mut removed = 0;
+        let (mut removed, mut at) = (0, 0);
         loop {
             let members: Vec<Vec<u8>> = self
                 .link
                 .call(Patience::Long, async |mut redis| {
-                    cmd("ZRANGE").arg(&set).arg(0).arg(BATCH - 1).query_async(&mut redis).await
+                    cmd("ZRANGE").arg(&set).arg(at).arg(at + BATCH - 1).query_async(&mut redis).await
                 })
                 .await?;
             if members.is_empty() {
                 return Ok(removed);
             }
-            removed += self.remove_members(&set, &members).await?;
+            let carriers = self.carriers(tag, &members).await?;
+            // Past what stays: entries put again without the tag, or expired. They leave the set with their time.
+            at += members.len() - carriers.len();
+            removed += self.remove_carriers(&set, &carriers).await?;
         }
+    }
+
+    /// Those of these keys whose entries carry the tag now.
+    async fn carriers(&self, tag: &str, members: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+        let mut reads = pipe();
+        for member in members {
+            reads.cmd("GETRANGE").arg(self.keys.entry_named(member)).arg(0).arg(envelope::TAGS_WINDOW - 1);
+        }
+        let beginnings: Vec<Vec<u8>> =
+            self.link.call(Patience::Long, async |mut redis| reads.query_async(&mut redis).await).await?;
+        let pairs = members.iter().zip(beginnings);
+        Ok(pairs.filter(|(_, entry)| envelope::carries(entry, tag)).map(|(member, _)| member.clone()).collect())
+    }
+
+    /// Removes entries and their places in a tag's set, both or neither; how many entries there were.
+    async fn remove_carriers(&self, set: &[u8], carriers: &[Vec<u8>]) -> Result<u64> {
+        if carriers.is_empty() {
+            return Ok(0);
+        }
+        let names: Vec<_> = carriers.iter().map(|key| self.keys.entry_named(key)).collect();
+        let mut transaction = pipe();
+        transaction.atomic().cmd("UNLINK").arg(&names).cmd("ZREM").arg(set).arg(carriers);
+        let (removed, _): (u64, u64) =
+            self.link.call(Patience::Long, async |mut redis| transaction.query_async(&mut redis).await).await?;
+        Ok(removed)
     }
 
     async fn sweep_prefix(&self) -> Result<()> {

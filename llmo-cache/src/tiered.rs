@@ -105,6 +105,16 @@ impl TieredCache {
         found.ok().flatten()
     }
 
+    async fn find(&self, key: &CacheKey) -> Option<Entry> {
+        if let Ok(Some(entry)) = self.first.get(key).await {
+            return Some(entry);
+        }
+        let seen = *self.epochs.of(key).lock().await;
+        let entry = self.get_second(key).await?;
+        self.promote(key, &entry, seen).await;
+        Some(entry)
+    }
+
     async fn promote(&self, key: &CacheKey, entry: &Entry, seen: u64) {
         let epoch = self.epochs.of(key).lock().await;
         if *epoch != seen {
@@ -143,18 +153,9 @@ impl TieredCache {
 #[async_trait]
 impl Cache for TieredCache {
     async fn get(&self, key: &CacheKey) -> Result<Option<Entry>> {
-        if let Ok(Some(entry)) = self.first.get(key).await {
-            self.counters.hit();
-            return Ok(Some(entry));
-        }
-        let seen = *self.epochs.of(key).lock().await;
-        let Some(entry) = self.get_second(key).await else {
-            self.counters.miss();
-            return Ok(None);
-        };
-        self.promote(key, &entry, seen).await;
-        self.counters.hit();
-        Ok(Some(entry))
+        let found = Ok(self.find(key).await);
+        self.counters.got(&found);
+        found
     }
 
     async fn put(&self, key: &CacheKey, value: Bytes, options: PutOptions) -> Result<()> {

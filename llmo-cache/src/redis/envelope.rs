@@ -13,6 +13,8 @@ use llmo_core::{CacheError, CacheKey, Entry};
 const MAGIC: &[u8; 4] = b"llc1";
 const CHECKSUM_BYTES: usize = blake3::OUT_LEN;
 const HEADER_BYTES: usize = MAGIC.len() + CHECKSUM_BYTES;
+/// So many bytes from the beginning of an entry hold all its tags, unless they are unusually many.
+pub(super) const TAGS_WINDOW: usize = 1024;
 
 /// Wraps a value.
 ///
@@ -52,6 +54,16 @@ pub(super) fn open(key: &CacheKey, sealed: Bytes) -> Result<Entry, &'static str>
     let mut entry = Entry::new(body.slice(value_at..));
     entry.tags = tags;
     Ok(entry)
+}
+
+/// Does the entry that begins with these bytes carry `tag`? Yes if that can't be told: forgetting too much is allowed,
+/// forgetting too little is not. No if there is no entry.
+pub(super) fn carries(beginning: &[u8], tag: &str) -> bool {
+    if beginning.is_empty() {
+        return false;
+    }
+    let tags = beginning.get(HEADER_BYTES..).and_then(read_tags);
+    tags.is_none_or(|(tags, _)| tags.iter().any(|carried| carried == tag))
 }
 
 fn checksum(key: &CacheKey, body: &[u8]) -> blake3::Hash {
@@ -117,6 +129,16 @@ mod tests {
         fn arbitrary_bytes_never_open_and_never_panic(bytes: Vec<u8>) {
             prop_assert!(open(&key(), bytes.into()).is_err());
         }
+    }
+
+    #[test]
+    fn tags_are_found_at_the_beginning_of_an_entry() {
+        let sealed = seal(&key(), &[7; 5000], &["a".into(), "b".into()]).unwrap();
+        let beginning = &sealed[..TAGS_WINDOW];
+        assert!(carries(beginning, "a") && carries(beginning, "b"));
+        assert!(!carries(beginning, "c"));
+        assert!(carries(&sealed[..HEADER_BYTES + 3], "c"), "cut off: it can't be told");
+        assert!(!carries(&[], "a"), "no entry");
     }
 
     #[test]

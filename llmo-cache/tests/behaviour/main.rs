@@ -7,6 +7,8 @@
 mod broken_cache;
 #[cfg(feature = "memory")]
 mod cached_sim;
+#[cfg(all(feature = "memory", feature = "redis"))]
+mod conformance;
 #[cfg(feature = "memory")]
 mod embeddings;
 mod eventually;

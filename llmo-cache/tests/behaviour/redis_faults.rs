@@ -1,11 +1,15 @@
 //! What a Redis that dies, hangs or is not there costs the callers of [`RedisCache`].
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::eventually::eventually;
 use crate::redis_server::{RedisServer, free_port};
+use llmo_backends::sim::{SimModel, SimOptions};
 use llmo_cache::redis::{RedisCache, RedisOptions};
-use llmo_core::{Cache, CacheError, CacheKey, PutOptions};
+use llmo_cache::response::{ResponseCache, ResponseCachePolicy};
+use llmo_core::model::CacheStatus;
+use llmo_core::{Cache, CacheError, CacheKey, GenerateRequest, Model, PutOptions};
 
 const TIMEOUT: Duration = Duration::from_millis(20);
 /// What a busy test machine may add to a deadline.
@@ -58,6 +62,44 @@ async fn a_hung_redis_costs_no_more_than_the_timeout_and_soon_nothing() {
     assert!(p99 <= TIMEOUT, "{p99:?}");
     server.resume();
     eventually("Redis is used again", async || is_served(&cache).await).await;
+}
+
+/// What callers of a model feel of its cache: how often it was bypassed, and the 99th percentile of their waiting.
+async fn ask_through(cache: RedisCache, requests: usize) -> (usize, Duration) {
+    let model = Arc::new(SimModel::new(SimOptions::default()));
+    let cached = ResponseCache::new(model, Arc::new(cache), ResponseCachePolicy::default());
+    let (mut bypassed, mut times) = (0, Vec::with_capacity(requests));
+    for n in 0..requests {
+        let start = Instant::now();
+        let stream = cached.generate(GenerateRequest::ask(n.to_string()).max_tokens(2)).await.unwrap();
+        bypassed += usize::from(stream.origin.cache == CacheStatus::Bypass);
+        stream.collect_all().await.unwrap();
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    (bypassed, times[requests * 99 / 100])
+}
+
+#[tokio::test]
+async fn a_model_behind_a_dead_redis_is_served_without_it() {
+    let url = format!("redis://127.0.0.1:{}/", free_port());
+    let cache = RedisCache::connect(RedisOptions::new(url)).await.unwrap();
+    let (bypassed, p99) = ask_through(cache, 1000).await;
+    assert_eq!(bypassed, 1000);
+    assert!(p99 <= TIMEOUT, "{p99:?}");
+}
+
+#[tokio::test]
+async fn a_model_behind_a_redis_that_answers_after_five_seconds_is_served_without_it() {
+    let server = RedisServer::start();
+    let cache = RedisCache::connect(RedisOptions::new(server.url())).await.unwrap();
+    eventually("Redis is used", async || is_served(&cache).await).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut raw = client.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("CLIENT").arg("PAUSE").arg(5000).arg("ALL").exec_async(&mut raw).await.unwrap();
+    let (bypassed, p99) = ask_through(cache, 1000).await;
+    assert_eq!(bypassed, 1000);
+    assert!(p99 <= TIMEOUT, "{p99:?}");
 }
 
 #[tokio::test]

@@ -110,6 +110,22 @@ async fn a_tag_of_many_entries_is_removed_whole() {
 }
 
 #[tokio::test]
+async fn entries_put_again_without_the_tag_stay_among_many_that_go() {
+    let server = RedisServer::start();
+    let cache = connect(&server).await;
+    for n in 0..600 {
+        cache.put(&key(n), "x".into(), PutOptions::default().tag("t")).await.unwrap();
+    }
+    for n in (0..600).step_by(2) {
+        cache.put(&key(n), "y".into(), PutOptions::default().tag("other")).await.unwrap();
+    }
+    assert_eq!(cache.remove_tag("t").await.unwrap(), 300);
+    for n in 0..600 {
+        assert_eq!(cache.get(&key(n)).await.unwrap().is_some(), n % 2 == 0, "{n}");
+    }
+}
+
+#[tokio::test]
 async fn password_and_database_come_from_the_url() {
     let server = RedisServer::start_with_password("s3cret");
     let three = RedisCache::connect(options(server.url_of_database(3))).await.unwrap();
