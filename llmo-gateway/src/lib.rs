@@ -3,19 +3,35 @@
 //! ```text
 //!  HTTP front end (llmo-server) ─► layers (cache, coalesce, limit) ─► router ─► replica 1…n
 //!                                                                       ▲
-//!                                        policy ── snapshot ── pool ◄── health checks
+//!  dashboard                             policy ── snapshot ── pool ◄── health checks
 //! ```
 //!
 //! * [`replica`]: the upstreams, their health, and the snapshot that decisions read.
 //! * [`policy`]: how one of them is chosen.
 //! * [`router`]: a model's name becomes an answer; what has not started is tried again elsewhere.
-//! * [`health`]: asking upstreams how they are.
-//! * [`metrics`]: what Prometheus is told.
+//! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
+//! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
+//! * [`dashboard`], [`metrics`]: what people and Prometheus see.
+//! * [`local`]: models of this process as a replica.
+//! * [`Gateway`]: all of it together; [`run`]: as a process.
 
+pub mod dashboard;
+mod error;
+mod gateway;
 pub mod health;
+pub mod layered;
+pub mod layers;
+pub mod local;
 pub mod metrics;
 pub mod policy;
 pub mod replica;
 pub mod router;
+mod serve;
 #[cfg(test)]
 mod test_models;
+pub mod upstream;
+pub mod upstream_url;
+
+pub use error::GatewayError;
+pub use gateway::Gateway;
+pub use serve::{Listeners, run};

@@ -13,6 +13,11 @@ impl Silent {
         Self(info)
     }
 
+    pub(crate) fn with_digest(mut self, digest: &str) -> Self {
+        self.0.digest = Some(digest.to_owned());
+        self
+    }
+
     pub(crate) fn info_of(&self) -> ModelInfo {
         self.0.clone()
     }

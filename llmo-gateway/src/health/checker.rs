@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use llmo_config::GatewayConfig;
 
 use super::Probe;
-use crate::replica::{Phase, Pool, Replica};
+use super::tripwire::Tripwire;
+use crate::replica::{Phase, Pool, Replica, ReplicaState};
 
 /// Checks that were asked for come at most this often: a storm of failing requests must not become a storm of checks.
 const MIN_GAP: Duration = Duration::from_millis(50);
@@ -29,19 +30,32 @@ impl From<&GatewayConfig> for CheckIntervals {
     }
 }
 
-/// Checks `replica` at once, then in intervals and whenever somebody asks ([`Replica::ask_check`]). Lets it back in
+/// Checks `replica` at once, then in intervals, whenever somebody asks ([`Replica::ask_check`]), and the moment it dies
+/// (its connections close). Lets it back in
 /// when an ejection ends. Never returns; drop it to stop.
 pub async fn check_forever(pool: Arc<Pool>, replica: Arc<Replica>, probe: Box<dyn Probe>, intervals: CheckIntervals) {
     let mut ejected_until = None;
+    let mut tripwire = Tripwire::new(probe.wire(&replica));
+    let mut was_up = false;
     loop {
         let outcome = probe.check(&replica).await;
         pool.probed(&replica, &outcome, Instant::now());
+        let up = is_up(&pool, &replica);
+        if up && !was_up {
+            // What came up may be another program, with other manners.
+            tripwire = Tripwire::new(probe.wire(&replica));
+        }
+        was_up = up;
+        if up {
+            tripwire.stretch().await;
+        }
         tokio::time::sleep(MIN_GAP).await;
         let pause = release_or_remember(&pool, &replica, &mut ejected_until, Instant::now());
-        let pause = pause.unwrap_or(Duration::MAX).min(next_check(&pool, &replica, intervals));
+        let pause = pause.unwrap_or(Duration::MAX).min(jittered(intervals, up));
         tokio::select! {
             () = tokio::time::sleep(pause.saturating_sub(MIN_GAP)) => {}
             () = replica.check_asked() => {}
+            () = tripwire.tripped() => {}
         }
     }
 }
@@ -62,12 +76,14 @@ fn release_or_remember(
     ejected_until.map(|until| until.duration_since(now))
 }
 
-fn next_check(pool: &Pool, replica: &Arc<Replica>, intervals: CheckIntervals) -> Duration {
-    let snapshot = pool.snapshot();
-    let up =
-        snapshot.replicas.iter().any(|state| Arc::ptr_eq(&state.replica, replica) && state.health.phase() == Phase::Up);
+fn is_up(pool: &Pool, replica: &Arc<Replica>) -> bool {
+    let up = |state: &ReplicaState| Arc::ptr_eq(&state.replica, replica) && state.health.phase() == Phase::Up;
+    pool.snapshot().replicas.iter().any(up)
+}
+
+/// Up to a tenth earlier than the interval, so that gateways that started together don't ask together for ever.
+fn jittered(intervals: CheckIntervals, up: bool) -> Duration {
     let interval = if up { intervals.healthy } else { intervals.unhealthy };
-    // Up to a tenth earlier, so that gateways that started together don't ask together for ever.
     interval.mul_f64(1.0 - 0.1 * fastrand::f64())
 }
 

@@ -18,6 +18,12 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 pub trait Probe: Send + Sync {
     /// Asks once, and does not take longer than a health check may.
     async fn check(&self, replica: &Replica) -> ProbeOutcome;
+
+    /// Host and port whose connections close when the replica dies, if it is a process of its own.
+    fn wire(&self, replica: &Replica) -> Option<(String, u16)> {
+        let _ = replica;
+        None
+    }
 }
 
 /// Asks over HTTP: `/internal/status` of an llmo model service; an upstream that has no such path is asked for
@@ -79,6 +85,12 @@ impl Probe for HttpProbe {
         // Whatever comes up at this address next may be something else.
         self.plain.store(false, Ordering::Relaxed);
         ProbeOutcome::Unreachable { reason: failure.reason, gone: failure.gone }
+    }
+
+    fn wire(&self, replica: &Replica) -> Option<(String, u16)> {
+        let url = reqwest::Url::parse(replica.base_url()).ok()?;
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some((host, url.port_or_known_default()?))
     }
 }
 

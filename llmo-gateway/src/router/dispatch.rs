@@ -151,7 +151,6 @@ impl Dispatcher {
         let snapshot = self.pool.snapshot();
         let known = snapshot.replicas.len();
         let up = snapshot.route(model).map_or(0, |route| route.seats.len());
-        self.metrics.rejected("no_replica");
         ModelError::Unavailable {
             reason: format!("{up} of {known} replicas can serve {model:?} right now"),
             retry_after: self.options.retry_after,

@@ -1,4 +1,4 @@
-//! The gateway's metrics, under the names of the project's conventions.
+//! Metrics of routing: retries, and the state of every replica.
 
 use std::sync::Arc;
 
@@ -17,7 +17,6 @@ use crate::router::Fate;
 #[derive(Debug, Clone, Default)]
 pub struct RouterMetrics {
     retries: Family<Reason, Counter>,
-    rejections: Family<Reason, Counter>,
     budget_exhausted: Counter,
 }
 
@@ -39,11 +38,6 @@ impl RouterMetrics {
             "Retries not made because the retry budget was empty",
             self.budget_exhausted.clone(),
         );
-        registry.register(
-            "llmo_admission_rejections",
-            "Requests refused before they were sent to any replica",
-            self.rejections.clone(),
-        );
     }
 
     /// Counts a retry, for what happened before it.
@@ -54,11 +48,6 @@ impl RouterMetrics {
     /// Counts a retry that the budget forbade.
     pub(crate) fn out_of_budget(&self) {
         self.budget_exhausted.inc();
-    }
-
-    /// Counts a request that was refused without being sent to any replica.
-    pub(crate) fn rejected(&self, reason: &'static str) {
-        self.rejections.get_or_create(&Reason { reason }).inc();
     }
 
     /// All retries so far.
@@ -112,7 +101,6 @@ mod tests {
         let metrics = RouterMetrics::default();
         metrics.register(&mut registry);
         metrics.retried(Fate::Lost);
-        metrics.rejected("no_replica");
         let now = Instant::now();
         let replicas = vec![Arc::new(Replica::new("http://127.0.0.1:1", now))];
         let pool = Pool::new(replicas, OutlierOptions::default(), Box::new(|_, _| Err("unused".into())), now);
@@ -124,7 +112,6 @@ mod tests {
             "llmo_circuit_state{replica=\"127.0.0.1:1\"} 0",
             "llmo_backend_in_flight{replica=\"127.0.0.1:1\"} 0",
             "llmo_backend_retries_total{reason=\"lost\"} 1",
-            "llmo_admission_rejections_total{reason=\"no_replica\"} 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -1,0 +1,81 @@
+//! The routes of the dashboard.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+
+use llmo_server::metrics::Metrics;
+
+use super::Sources;
+
+/// Nothing but our own script and style runs, whatever text an upstream smuggles into a name.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+#[derive(Clone)]
+struct Plane {
+    sources: Sources,
+    metrics: Arc<Metrics>,
+}
+
+/// The dashboard over these facts.
+pub fn router(sources: Sources, metrics: Arc<Metrics>) -> Router {
+    let page = || async { asset("text/html; charset=utf-8", include_str!("page.html")) };
+    let style = || async { asset("text/css; charset=utf-8", include_str!("page.css")) };
+    let script = || async { asset("text/javascript; charset=utf-8", include_str!("page.js")) };
+    let routes = Router::new()
+        .route("/", get(page))
+        .route("/dashboard.css", get(style))
+        .route("/dashboard.js", get(script))
+        .route("/api/overview", get(overview))
+        .route("/api/replicas", get(replicas))
+        .route("/metrics", get(metrics_text))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(Plane { sources, metrics });
+    llmo_server::http::layers::standard(routes)
+}
+
+async fn overview(State(plane): State<Plane>) -> Response {
+    fresh(Json(plane.sources.overview().await))
+}
+
+async fn replicas(State(plane): State<Plane>) -> Response {
+    fresh(Json(plane.sources.replicas()))
+}
+
+async fn metrics_text(State(plane): State<Plane>) -> Response {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], plane.metrics.encode().await).into_response()
+}
+
+async fn ready(State(plane): State<Plane>) -> Response {
+    match plane.sources.ready() {
+        Ok(()) => fresh(Json(serde_json::json!({"ready": true, "reasons": []}))),
+        Err(reasons) => {
+            let mut response = fresh(Json(serde_json::json!({"ready": false, "reasons": reasons})));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    }
+}
+
+fn fresh(body: impl IntoResponse) -> Response {
+    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response()
+}
+
+fn asset(kind: &'static str, body: &'static str) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, body).into_response()
+}

@@ -1,0 +1,30 @@
+//! Why a gateway can't start or go on.
+
+use llmo_server::http::BindError;
+use llmo_server::wiring::WiringError;
+
+/// Why a gateway can't start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// An upstream's address is no URL that can be used.
+    #[error("gateway.upstreams: {url:?} {reason}; give base URLs such as http://127.0.0.1:8081")]
+    InvalidUpstream {
+        /// What was given, without credentials.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The response cache can't be made as the configuration says.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// No HTTP client could be made for health checks.
+    #[error("cannot make an HTTP client for health checks")]
+    Client(#[source] reqwest::Error),
+    /// A port can't be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The listening socket failed.
+    #[error("the server stopped")]
+    Serve(#[from] std::io::Error),
+}

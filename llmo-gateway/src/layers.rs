@@ -1,0 +1,47 @@
+//! What stands between the front end and the router, for each model.
+//!
+//! ```text
+//!  Metered ─► ResponseCache ─► Coalesce ─► Limit ─► RoutedModel
+//! ```
+//!
+//! Answers from the cache and shared generations take no place of the limit: they cost a replica nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use llmo_cache::response::{ResponseCache, ResponseCachePolicy};
+use llmo_config::{CacheConfig, Config};
+use llmo_core::layers::{Coalesce, CoalesceOptions, Limit, LimitOptions};
+use llmo_core::model::Model;
+
+use crate::dashboard::Sources;
+use crate::layered::Wrap;
+use crate::metrics::Metered;
+
+/// The layers that this configuration wants around every model.
+#[must_use]
+pub fn stack(config: &Config, sources: &Sources) -> Box<Wrap> {
+    let policy = cache_policy(&config.cache);
+    let limit = LimitOptions::new(config.gateway.max_concurrent, config.gateway.max_queued);
+    let (cache, traffic) = (sources.cache.clone(), Arc::clone(&sources.traffic));
+    Box::new(move |routed| {
+        let limited = Arc::new(Limit::new(routed, limit.clone()));
+        let shared: Arc<dyn Model> = Arc::new(Coalesce::new(limited, CoalesceOptions::default()));
+        let cached = match &cache {
+            Some((cache, stats)) => {
+                let (cache, stats) = (Arc::clone(cache), Arc::clone(stats));
+                Arc::new(ResponseCache::with_stats(shared, cache, policy.clone(), stats))
+            }
+            None => shared,
+        };
+        Arc::new(Metered::new(cached, Arc::clone(&traffic)))
+    })
+}
+
+fn cache_policy(config: &CacheConfig) -> ResponseCachePolicy {
+    let mut policy = ResponseCachePolicy::default();
+    policy.ttl = Some(Duration::from_secs(config.ttl_seconds)).filter(|ttl| !ttl.is_zero());
+    policy.lookup_budget = Duration::from_millis(config.timeout_ms);
+    policy.max_entry_bytes = usize::try_from(config.max_entry_bytes).unwrap_or(usize::MAX);
+    policy
+}

@@ -1,0 +1,12 @@
+//! The gateway from outside: one binary, so that everything is linked once.
+//!
+//! * [`fleet`]: simulated replicas behind a router, no sockets. [`router`] uses it.
+//! * [`service`], [`site`]: services that can be killed, a gateway in front of them, a client; real sockets.
+
+mod caching;
+mod dashboard;
+mod failover;
+mod fleet;
+mod router;
+mod service;
+mod site;
