@@ -65,7 +65,8 @@ async fn the_caller_is_named_to_the_upstream() {
     let seen = upstream.request().await;
     assert_eq!(seen.path, "/v1/chat/completions");
     assert_eq!(seen.body["model"], "other-name");
-    for line in ["authorization: bearer sk-1", "x-request-id: req-7", "x-llmo-tenant: acme", "cache-control: no-store"] {
+    for line in ["authorization: bearer sk-1", "x-request-id: req-7", "x-llmo-tenant: acme", "cache-control: no-store"]
+    {
         assert!(seen.head.contains(line), "{line:?} is missing in {}", seen.head);
     }
 }

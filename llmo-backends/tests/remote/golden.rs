@@ -24,7 +24,8 @@ fn compare(path: PathBuf, got: &Value) {
 }
 
 fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
-    let conversation = vec![Message::system("Be brief."), Message::user("Hi"), Message::assistant("Hello"), Message::user("Bye")];
+    let conversation =
+        vec![Message::system("Be brief."), Message::user("Hi"), Message::assistant("Hello"), Message::user("Bye")];
     let mut sampled = SamplingParams::at_temperature(0.7);
     sampled.top_k = 40;
     sampled.top_p = 0.9;
@@ -35,7 +36,8 @@ fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
     sampled.presence_penalty = -0.5;
     sampled.seed = Some(u64::MAX);
     sampled.logit_bias = vec![(50256, -100.0), (7, 1.5)];
-    let mut full = GenerateRequest::new(Prompt::Chat(conversation)).max_tokens(16).stop("\n").stop("END").sampling(sampled);
+    let mut full =
+        GenerateRequest::new(Prompt::Chat(conversation)).max_tokens(16).stop("\n").stop("END").sampling(sampled);
     full.logprobs = Some(3);
     full.token_ids = true;
     let mut tokens = GenerateRequest::new(Prompt::Tokens(vec![1, 2, 3]));
@@ -84,7 +86,8 @@ fn understand(transcript: &[u8]) -> Value {
 
 #[test]
 fn transcripts_of_upstreams_are_understood() {
-    let mut transcripts: Vec<_> = std::fs::read_dir(folder("streams")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut transcripts: Vec<_> =
+        std::fs::read_dir(folder("streams")).unwrap().map(|entry| entry.unwrap().path()).collect();
     transcripts.retain(|path| path.extension().is_some_and(|extension| extension == "sse"));
     transcripts.sort();
     assert!(transcripts.len() >= 5);

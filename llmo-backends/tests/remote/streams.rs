@@ -125,7 +125,8 @@ async fn an_answer_that_came_whole_is_as_good_as_a_stream() {
 
 #[tokio::test]
 async fn errors_in_a_stream_come_after_the_deltas_before_them() {
-    let error = "event: error\ndata: {\"error\":{\"code\":\"shutdown\",\"message\":\"the service is shutting down\"}}\n\n";
+    let error =
+        "event: error\ndata: {\"error\":{\"code\":\"shutdown\",\"message\":\"the service is shutting down\"}}\n\n";
     let upstream = Upstream::start([stream_head(), content("a"), content("b"), piece(error), end()]).await;
     let events = events(&upstream.model(|_| {}), ask()).await;
     assert_eq!(text(&events), "ab");

@@ -38,7 +38,8 @@ async fn tokens_go_to_the_root_of_the_service() {
 async fn an_answer_too_large_is_refused() {
     let body = format!("{{\"tokens\":[{}1]}}", "1,".repeat(1000));
     let upstream = Upstream::start([whole("200 OK", JSON, &body)]).await;
-    let error = upstream.model(|o| o.max_body_bytes = 1000).tokenize("x", TokenizeOptions::default()).await.unwrap_err();
+    let error =
+        upstream.model(|o| o.max_body_bytes = 1000).tokenize("x", TokenizeOptions::default()).await.unwrap_err();
     assert!(matches!(error, ModelError::Upstream { started: false, .. }), "{error}");
 }
 
