@@ -17,6 +17,7 @@ impl Summing {
     }
 
     /// Bytes so far.
+    #[cfg(feature = "pull")]
     pub(crate) fn size(&self) -> u64 {
         self.size
     }

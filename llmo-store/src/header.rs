@@ -3,18 +3,15 @@
 //! The checks themselves are pure and live in [`llmo_core::weights`]. Headers differ in length from a kilobyte to some
 //! megabytes (a vocabulary), so a growing piece of the file is read until it holds all of the header.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use futures::TryStreamExt;
 use llmo_core::store::{GetOptions, Store, StorePath};
 use llmo_core::weights::{GgufHeader, SafetensorsHeader, WeightsError};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
 
 use crate::catalogue::WeightsFormat;
 use crate::error::ModelsError;
-use crate::local::{io_fault, off_thread};
+use crate::local::off_thread;
 
 const FIRST_READ: u64 = 4 << 20;
 /// No header is longer: a vocabulary of a million words has some 30 MB.
@@ -52,9 +49,13 @@ impl WeightsFacts {
 ///
 /// # Errors
 /// [`ModelsError::Damaged`].
-pub(crate) async fn of_file(file: &Path, name: &str) -> Result<Option<WeightsFacts>, ModelsError> {
+#[cfg(feature = "pull")]
+pub(crate) async fn of_file(file: &std::path::Path, name: &str) -> Result<Option<WeightsFacts>, ModelsError> {
+    use tokio::io::AsyncReadExt;
+
     let Some(format) = format_of(name) else { return Ok(None) };
-    let unreadable = |e| ModelsError::from(io_fault(&format!("reading the header of {}", file.display()), e));
+    let unreadable =
+        |e| ModelsError::from(crate::local::io_fault(&format!("reading the header of {}", file.display()), e));
     let size = tokio::fs::metadata(file).await.map_err(unreadable)?.len();
     let mut length = FIRST_READ;
     loop {

@@ -1,11 +1,11 @@
 //! The manifest of an installed model: written last, so a model without one isn't there.
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
-use llmo_core::store::{GetOptions, ObjectMeta, Store, StorePath, StorePutOptions};
+use futures::TryStreamExt;
+use llmo_core::store::{GetOptions, Store, StorePath};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{CatalogueEntry, Task, WeightsFormat, id_fault};
+use crate::catalogue::{Task, WeightsFormat, id_fault};
 use crate::digest::is_sha256;
 use crate::error::ModelsError;
 
@@ -55,39 +55,7 @@ pub struct ManifestFile {
     pub sha256: String,
 }
 
-impl ManifestFile {
-    pub(crate) fn new(name: impl Into<String>, size: u64, sha256: impl Into<String>) -> Self {
-        Self { name: name.into(), size, sha256: sha256.into() }
-    }
-}
-
 impl Manifest {
-    /// What will be the manifest of a model of the catalogue, still without files.
-    pub(crate) fn of_entry(entry: &CatalogueEntry) -> Self {
-        Self {
-            title: entry.title.clone(),
-            task: entry.task,
-            weights: entry.weights,
-            license: entry.license.clone(),
-            ..Self::unnamed(&entry.id)
-        }
-    }
-
-    /// What will be the manifest of a model of which only the id is known.
-    pub(crate) fn unnamed(id: &str) -> Self {
-        Self {
-            format: 1,
-            id: id.to_owned(),
-            title: String::new(),
-            task: Task::Generate,
-            weights: WeightsFormat::Gguf,
-            license: String::new(),
-            source: String::new(),
-            installed: 0,
-            files: Vec::new(),
-        }
-    }
-
     /// Bytes of all files.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -127,14 +95,6 @@ impl Manifest {
             None => Ok(Some(manifest)),
             Some(reason) => Err(broken(reason)),
         }
-    }
-
-    /// Writes it. From then on the model is there.
-    pub(crate) async fn write(&self, store: &dyn Store) -> Result<ObjectMeta, ModelsError> {
-        let broken = |reason: String| ModelsError::Manifest { model: self.id.clone(), reason };
-        let text = serde_json::to_vec_pretty(self).map_err(|e| broken(e.to_string()))?;
-        let data = futures::stream::once(std::future::ready(Ok(Bytes::from(text)))).boxed();
-        Ok(store.put(&self.path(MANIFEST)?, data, StorePutOptions::default()).await?)
     }
 
     fn fault(&self, id: &str) -> Option<String> {

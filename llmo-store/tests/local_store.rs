@@ -1,5 +1,7 @@
 //! What a store in a directory does beyond the contract that all stores share.
 
+#![allow(clippy::unwrap_used)] // Clippy knows tests, but not what they call.
+
 mod support;
 
 use std::os::unix::fs::symlink;

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use llmo_core::store::{Store, StoreError, StorePath};
+use llmo_core::store::{StoreError, StorePath};
 use llmo_store::ModelsError;
 use llmo_store::catalogue::{Catalogue, Task};
 use llmo_store::pull::Silent;

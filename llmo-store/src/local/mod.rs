@@ -64,6 +64,7 @@ impl LocalStore {
         self.layout.root()
     }
 
+    #[cfg(feature = "pull")]
     pub(crate) fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }

@@ -18,6 +18,7 @@ mod hub;
 mod import;
 mod job;
 mod lock;
+mod manifest;
 mod options;
 mod part;
 mod pip;

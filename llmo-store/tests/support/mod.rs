@@ -1,7 +1,7 @@
 //! What several tests need: tiny weights, a hub on the loopback, a Python that hands out wheels.
 //!
 //! Each test binary uses only a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod hub;
 pub mod python;
