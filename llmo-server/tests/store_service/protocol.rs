@@ -1,5 +1,6 @@
 //! What HTTP clients see.
 
+use llmo_core::conformance::store::{StoreSuite, check};
 use llmo_core::store::{GetOptions, Store, StorePutOptions};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
@@ -97,6 +98,14 @@ async fn listings_are_ordered_and_bounded_by_their_prefix() -> Outcome {
     assert_eq!(names(list("?prefix=nothing").await?.json().await?), [""; 0]);
     assert_eq!(list("?prefix=../x").await?.status(), StatusCode::BAD_REQUEST);
     assert_eq!(list("?prefx=b").await?.status(), StatusCode::BAD_REQUEST);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_client_keeps_the_contract_of_a_store() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let service = Service::over_directory(dir.path()).await;
+    check(std::sync::Arc::new(service.client()), StoreSuite::default()).await;
     Ok(())
 }
 
