@@ -26,6 +26,10 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
             "the request body is nested deeper than {MAX_DEPTH} levels at line {line} column {column}"
         )));
     }
+    // serde reads an array as a struct's fields in order, which nobody means.
+    if text.trim_start().starts_with('[') {
+        return Err(whole("the request body must be a JSON object, not an array".to_owned()));
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

@@ -50,9 +50,8 @@ impl std::fmt::Debug for Source {
 impl Collector for Source {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let last = self.last.lock().clone();
-        let mut loaded =
-            encoder.encode_descriptor("llmo_models_loaded", "Models that answer", None, MetricType::Gauge)?;
-        ConstGauge::new(i64::try_from(last.len()).unwrap_or(i64::MAX)).encode(loaded.encode_family(&NO_LABELS)?)?;
+        let loaded = encoder.encode_descriptor("llmo_models_loaded", "Models that answer", None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(last.len()).unwrap_or(i64::MAX)).encode(loaded)?;
         let gauges: [Gauge; 3] = [
             ("llmo_queue_requests", "Requests that wait for a slot", |load| f64::from(load.queued_requests)),
             ("llmo_running_requests", "Requests in a slot", |load| {
@@ -72,5 +71,3 @@ impl Collector for Source {
 
 /// Name, help, and how to read it off a load.
 type Gauge = (&'static str, &'static str, fn(&Load) -> f64);
-
-const NO_LABELS: [(&str, &str); 0] = [];

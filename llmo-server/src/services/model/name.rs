@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn a_file_takes_the_place_of_the_default_model() {
         let mut config = ModelConfig { names: vec!["a".into(), "b".into()], ..ModelConfig::default() };
-        let ids = |config| wanted(config).into_iter().map(|w| w.id).collect::<Vec<_>>();
+        let ids = |config: &ModelConfig| wanted(config).into_iter().map(|w| w.id).collect::<Vec<_>>();
         assert_eq!(ids(&config), ["a", "b"]);
         config.path = Some("/m/My Model.Q4_1.gguf".into());
         assert_eq!(ids(&config), ["my-model.q4_1", "b"]);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LocalModels, ServiceError, status_route};
 use crate::frontend::{FrontendOptions, router_with};
 use crate::http::{ServeOptions, bind, serve};
-use crate::metrics::{Metrics, Role};
+use crate::metrics::{self, Metrics, Role};
 
 /// Serves the models that `config` names until `shutdown`.
 ///
@@ -20,7 +20,9 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Ser
     let listener = bind(&config.model.host, config.model.port, setting).await?;
     tracing::info!(address = ?listener.local_addr().ok(), models = ?config.model.names, "the model service listens");
     let models: Arc<dyn Models> = LocalModels::start(config).await?;
-    let options = FrontendOptions::new(&config.limits, Metrics::new(Role::ModelService));
+    let metrics = Metrics::new(Role::ModelService);
+    metrics::models::observe(&metrics, Arc::clone(&models));
+    let options = FrontendOptions::new(&config.limits, metrics);
     let routes = router_with(Arc::clone(&models), options, status_route(models));
     serve(listener, routes, ServeOptions::from(&config.limits), shutdown).await?;
     Ok(())
