@@ -12,10 +12,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use llmo_cache::memory::{MemoryCache, MemoryOptions};
 use llmo_cache::remote::{RemoteCache, RemoteOptions, wire};
+use llmo_config::Config;
 use llmo_core::cache::Result;
+use llmo_core::conformance::cache::{CacheSuite, check};
 use llmo_core::{Cache, CacheError, CacheKey, CacheStats, Entry, PutOptions};
 use llmo_server::http::{ServeOptions, layers, serve};
-use llmo_server::services::cache::router;
+use llmo_server::services::cache::{self, router};
 use reqwest::{Client, Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -106,6 +108,15 @@ impl Cache for Failing {
 
 fn key(name: &str) -> CacheKey {
     CacheKey::new(name).unwrap()
+}
+
+/// Waits until `condition` holds; panics with `what` after ten seconds.
+async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < end, "waited ten seconds in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn code(response: reqwest::Response) -> String {
@@ -235,6 +246,36 @@ async fn the_client_counts_its_own_and_tells_the_size_of_the_service() {
 }
 
 #[tokio::test]
+async fn the_remote_cache_conforms() {
+    let service = Service::in_memory().await;
+    check(Arc::new(service.client()), CacheSuite::default().too_large((1 << 20) + 1)).await;
+}
+
+#[tokio::test]
+async fn the_configured_service_listens_keeps_entries_and_ends_with_shutdown() {
+    let mut config = Config::default();
+    config.cache.port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    config.limits.drain_delay_ms = 0;
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn({
+        let (config, shutdown) = (config.clone(), shutdown.clone());
+        async move { cache::run(&config, shutdown).await }
+    });
+    let url = format!("http://{}:{}", config.cache.host, config.cache.port);
+    let mut options = RemoteOptions::default();
+    options.timeout = Duration::from_secs(5);
+    let client = RemoteCache::new(&url, options).unwrap();
+    eventually("the service listens", async || client.get(&key("k")).await.is_ok()).await;
+    client.put(&key("k"), "value".into(), PutOptions::default()).await.unwrap();
+    assert_eq!(client.get(&key("k")).await.unwrap().unwrap().value, "value");
+    let text = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(text.contains("http_route=\"/v1/cache/{key}\""), "{text}");
+    shutdown.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
+    ended.expect("it ends in time").unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn clear_removes_everything() {
     let service = Service::in_memory().await;
     let client = service.client();
@@ -279,11 +320,7 @@ async fn a_service_that_comes_back_is_used_again() {
     let app = router(Arc::new(MemoryCache::new(MemoryOptions::default())));
     let shutdown = CancellationToken::new();
     tokio::spawn(serve(listener, app, ServeOptions::default(), shutdown.clone()));
-    let end = Instant::now() + Duration::from_secs(10);
-    while cache.get(&key("k")).await.is_err() {
-        assert!(Instant::now() < end, "the service is back and not used");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the service is used again", async || cache.get(&key("k")).await.is_ok()).await;
     assert!(cache.is_up());
     shutdown.cancel();
 }

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get};
 use llmo_cache::remote::wire;
 use llmo_config::Config;
 use llmo_core::Cache;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::body::BodyLimits;
 use crate::http::{BindError, ServeOptions, bind, layers, serve};
+use crate::metrics::Metrics;
 use crate::wiring::{WiringError, service_cache};
 
 /// Most bytes of an entry where nothing else is configured.
@@ -50,20 +52,28 @@ pub enum CacheServiceError {
 struct Service {
     cache: Arc<dyn Cache>,
     limits: BodyLimits,
+    metrics: Arc<Metrics>,
+}
+
+impl Service {
+    fn new(cache: Arc<dyn Cache>, limits: BodyLimits) -> Self {
+        let metrics = metrics::of(&cache);
+        Self { cache, limits, metrics }
+    }
 }
 
 /// The routes of the service over any cache; entries of at most 16 MiB, or less if the cache takes less.
 pub fn router(cache: Arc<dyn Cache>) -> Router {
     let mut limits = BodyLimits::default();
     limits.max_bytes = DEFAULT_MAX_BYTES;
-    routes(Service { cache, limits })
+    routes(Service::new(cache, limits))
 }
 
 fn routes(service: Service) -> Router {
     let entry = get(handlers::read).put(handlers::write).delete(handlers::remove);
     Router::new()
         .route(&format!("{}/{{key}}", wire::ENTRIES_PATH), entry)
-        .route(wire::ENTRIES_PATH, axum::routing::delete(handlers::remove_many))
+        .route(wire::ENTRIES_PATH, delete(handlers::remove_many))
         .route(wire::STATS_PATH, get(handlers::stats))
         .route("/metrics", get(metrics::scrape))
         .route("/livez", get(ready::live))
@@ -84,7 +94,9 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Cac
     tracing::info!(address = ?listener.local_addr().ok(), cache = cache.tier(), "the cache service listens");
     let mut limits = BodyLimits::from(&config.limits);
     limits.max_bytes = usize::try_from(config.cache.max_entry_bytes).unwrap_or(usize::MAX);
-    let routes = routes(Service { cache, limits });
-    serve(listener, layers::standard(routes), ServeOptions::from(&config.limits), shutdown).await?;
+    let service = Service::new(cache, limits);
+    let measure = from_fn_with_state(Arc::clone(&service.metrics), crate::metrics::http::measure);
+    let app = layers::standard(routes(service)).layer(measure);
+    serve(listener, app, ServeOptions::from(&config.limits), shutdown).await?;
     Ok(())
 }
