@@ -10,6 +10,9 @@ use zip::result::ZipError;
 use super::part::Part;
 use super::source::SourceError;
 
+/// Unpacked at once, in bytes.
+const PORTION: usize = 1 << 20;
+
 /// An opened wheel.
 pub(super) struct Wheel {
     archive: ZipArchive<BufReader<File>>,
@@ -59,11 +62,12 @@ impl Wheel {
                 entry.size()
             )));
         }
-        let mut buffer = vec![0; 1 << 20];
+        let mut portion = Vec::with_capacity(PORTION);
         loop {
-            match entry.read(&mut buffer) {
+            portion.clear();
+            match entry.by_ref().take(PORTION as u64).read_to_end(&mut portion) {
                 Ok(0) => return Ok(()),
-                Ok(n) => part.append_now(&buffer[..n])?,
+                Ok(_) => part.append_now(&portion)?,
                 Err(error) => return Err(SourceError::unusable(format!("unpacking {member:?}: {error}"))),
             }
         }
