@@ -64,8 +64,7 @@ impl Service {
 
 /// The routes of the service over any cache; entries of at most 16 MiB, or less if the cache takes less.
 pub fn router(cache: Arc<dyn Cache>) -> Router {
-    let mut limits = BodyLimits::default();
-    limits.max_bytes = DEFAULT_MAX_BYTES;
+    let limits = BodyLimits { max_bytes: DEFAULT_MAX_BYTES, ..BodyLimits::default() };
     routes(Service::new(cache, limits))
 }
 
