@@ -7,7 +7,7 @@ use llmo_config::GatewayConfig;
 
 use super::Probe;
 use super::tripwire::Tripwire;
-use crate::replica::{Phase, Pool, Replica, ReplicaState};
+use crate::replica::{Phase, Pool, ProbeOutcome, Replica, ReplicaState};
 
 /// Checks that were asked for come at most this often: a storm of failing requests must not become a storm of checks.
 const MIN_GAP: Duration = Duration::from_millis(50);
@@ -41,6 +41,8 @@ pub async fn check_forever(pool: Arc<Pool>, replica: Arc<Replica>, probe: Box<dy
         let outcome = probe.check(&replica).await;
         pool.probed(&replica, &outcome, Instant::now());
         let up = is_up(&pool, &replica);
+        // One late answer takes nobody down, but the next question comes soon.
+        let doubtful = matches!(outcome, ProbeOutcome::Unreachable { .. });
         if up && !was_up {
             // What came up may be another program, with other manners.
             tripwire = Tripwire::new(probe.wire(&replica));
@@ -51,7 +53,7 @@ pub async fn check_forever(pool: Arc<Pool>, replica: Arc<Replica>, probe: Box<dy
         }
         tokio::time::sleep(MIN_GAP).await;
         let pause = release_or_remember(&pool, &replica, &mut ejected_until, Instant::now());
-        let pause = pause.unwrap_or(Duration::MAX).min(jittered(intervals, up));
+        let pause = pause.unwrap_or(Duration::MAX).min(jittered(intervals, up && !doubtful));
         tokio::select! {
             () = tokio::time::sleep(pause.saturating_sub(MIN_GAP)) => {}
             () = replica.check_asked() => {}
@@ -82,8 +84,8 @@ fn is_up(pool: &Pool, replica: &Arc<Replica>) -> bool {
 }
 
 /// Up to a tenth earlier than the interval, so that gateways that started together don't ask together for ever.
-fn jittered(intervals: CheckIntervals, up: bool) -> Duration {
-    let interval = if up { intervals.healthy } else { intervals.unhealthy };
+fn jittered(intervals: CheckIntervals, well: bool) -> Duration {
+    let interval = if well { intervals.healthy } else { intervals.unhealthy };
     interval.mul_f64(1.0 - 0.1 * fastrand::f64())
 }
 
@@ -95,7 +97,7 @@ mod tests {
     use llmo_core::model::{Load, Model, ModelInfo};
 
     use super::*;
-    use crate::replica::{OutlierOptions, ProbeOutcome, Reported};
+    use crate::replica::{OutlierOptions, Reported};
     use crate::test_models::Silent;
 
     struct Counting(Arc<AtomicUsize>);

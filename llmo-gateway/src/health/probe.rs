@@ -119,7 +119,8 @@ impl From<reqwest::Error> for Failure {
         } else {
             cause.to_string()
         };
-        Self { reason, gone: error.is_connect() && !error.is_timeout(), status: None }
+        // A process that dies between accepting and answering resets the connection: gone as well.
+        Self { reason, gone: (error.is_connect() || error.is_request()) && !error.is_timeout(), status: None }
     }
 }
 

@@ -4,9 +4,11 @@
 //! * [`service`], [`site`]: services that can be killed, a gateway in front of them, a client; real sockets.
 
 mod caching;
+mod conformance;
 mod dashboard;
 mod failover;
 mod fleet;
+mod probing;
 mod router;
 mod service;
 mod site;
