@@ -5,7 +5,7 @@
 //! * `/api/overview`, `/api/replicas`: the same facts as JSON.
 //! * `/metrics`, `/livez`, `/readyz`: for machines.
 //!
-//! [`overview`] turns the gateway's state into plain data; [`routes`] serves it.
+//! [`overview`] turns the gateway's state into plain data; `routes.rs` serves it.
 
 pub mod overview;
 mod routes;

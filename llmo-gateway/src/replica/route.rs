@@ -84,7 +84,7 @@ impl Seat {
         self.occupancy(now) * (self.latency.estimate(now) + LATENCY_FLOOR).as_secs_f64()
     }
 
-    /// Its share of requests, from [`COLD_SHARE`] to 1.
+    /// Its share of requests, from a tenth, when it has just come back, to 1.
     #[must_use]
     pub fn warmth(&self, now: Instant) -> f64 {
         self.warm_from.map_or(1.0, |from| {

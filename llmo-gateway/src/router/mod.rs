@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Only what has not started is retried: until the first delta nobody saw anything, so the same request can go to
-//! another replica. A stream that breaks later ends with a typed error; [`stream`] is the place where continuing it
+//! another replica. A stream that breaks later ends with a typed error; `stream.rs` is the place where continuing it
 //! elsewhere belongs, since it sees every token that went by.
 
 mod backoff;

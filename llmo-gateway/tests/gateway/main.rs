@@ -3,6 +3,9 @@
 //! * [`fleet`]: simulated replicas behind a router, no sockets. [`router`] uses it.
 //! * [`service`], [`site`]: services that can be killed, a gateway in front of them, a client; real sockets.
 
+// A failed expectation is a failed test, in the helpers as well.
+#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
+
 mod caching;
 mod conformance;
 mod dashboard;
