@@ -1,5 +1,5 @@
 //! What a server does with connections, over real sockets: limits, deadlines, odd requests, the drain.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // Clippy knows tests, but not what they call.
 
 mod support;
 

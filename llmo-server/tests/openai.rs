@@ -1,5 +1,5 @@
 //! The OpenAI dialect over real sockets, against a simulated model.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // Clippy knows tests, but not what they call.
 
 mod support;
 

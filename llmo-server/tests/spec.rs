@@ -1,5 +1,5 @@
 //! The plain `/api` dialect over real sockets, and health, readiness and metrics.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // Clippy knows tests, but not what they call.
 
 mod support;
 

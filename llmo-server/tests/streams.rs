@@ -1,5 +1,5 @@
 //! Streams when something goes wrong: with the model, with the reader, with the server.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // Clippy knows tests, but not what they call.
 
 mod support;
 

@@ -45,12 +45,26 @@ fn whole(message: String) -> Fault {
 
 fn explain(path: &str, error: &serde_json::Error) -> Fault {
     let param = Some(path).filter(|path| !matches!(*path, "." | "?")).map(str::to_owned);
-    let what = if error.is_data() { "wrong type or value" } else { "invalid JSON" };
-    let message = match &param {
-        Some(param) => format!("{param}: {what}: {error}"),
-        None => format!("{what}: {error}"),
-    };
+    let mut message = param.as_ref().map_or_else(String::new, |param| format!("{param}: "));
+    if !error.is_data() {
+        message.push_str("invalid JSON: ");
+    }
+    message.push_str(&plain(&error.to_string()));
     Fault::Body { param, message }
+}
+
+/// Rust's names of types as people say them.
+fn plain(text: &str) -> String {
+    [
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+        ("expected u64", "expected a whole number from 0 to 18446744073709551615"),
+        ("expected i64", "expected a whole number"),
+        ("expected f32", "expected a number"),
+        ("expected a sequence", "expected an array"),
+        ("expected a map", "expected an object"),
+    ]
+    .into_iter()
+    .fold(text.to_owned(), |text, (name, people)| text.replace(name, people))
 }
 
 /// Where the nesting passes [`MAX_DEPTH`], in bytes. Brackets in strings don't count.
@@ -119,6 +133,14 @@ mod tests {
         let (param, message) = fault(br#"{"seed": -1}"#);
         assert_eq!(param.as_deref(), Some("seed"));
         assert!(message.contains("-1"), "{message}");
+    }
+
+    #[test]
+    fn types_are_named_as_people_say_them() {
+        let (_, message) = fault(br#"{"seed": "x"}"#);
+        assert!(message.contains("string \"x\", expected a whole number from 0 to 1844"), "{message}");
+        let (_, message) = fault(br#"{"temperature": []}"#);
+        assert!(message.contains("expected a number at line"), "{message}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!            └─ Lifecycle: unready ► no more connections ► streams finish ► streams are ended
 //! ```
 //!
-//! * [`bind`]: a listening socket, or an error that names the way out.
+//! * [`bind()`]: a listening socket, or an error that names the way out.
 //! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
 //! * [`shutdown_on_signal`]: what ends a service.
 //! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.

@@ -1,5 +1,6 @@
 //! A server on a free port of the loopback, and a client that sends exactly the bytes it is told to.
 #![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Clippy knows tests, but not what they call.
 
 pub mod sim;
 
