@@ -66,6 +66,13 @@ pub struct ErrorDetail {
 }
 
 impl ErrorBody {
+    /// An error that is no [`StoreError`]: a fault of the transfer.
+    #[must_use]
+    pub fn new(code: &str, message: &str) -> Self {
+        let (code, message) = (code.to_owned(), message.to_owned());
+        Self { error: ErrorDetail { code, message, ..Default::default() } }
+    }
+
     /// What a client is told of `error`. Paths of the service's machine are not among it.
     #[must_use]
     pub fn of(error: &StoreError) -> Self {

@@ -125,7 +125,7 @@ async fn a_stalled_upload_is_cut() -> Outcome {
     connection.write_all(b"PUT /v1/objects/x HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await?;
     let mut answer = Vec::new();
     tokio::time::timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await??;
-    assert!(answer.starts_with(b"HTTP/1.1 503"), "{}", String::from_utf8_lossy(&answer));
+    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(temporary_files(dir.path()), 0);
     shutdown.cancel();
     running.await??;

@@ -102,6 +102,22 @@ async fn listings_are_ordered_and_bounded_by_their_prefix() -> Outcome {
 }
 
 #[tokio::test]
+async fn metrics_tell_how_much_is_stored() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let service = Service::over_directory(dir.path()).await;
+    put(&service.client(), "x", b"0123456789").await;
+    let start = std::time::Instant::now();
+    // A scrape waits only so long for the count; the next one has it.
+    loop {
+        let text = reqwest::get(format!("{}/metrics", service.url)).await?.text().await?;
+        if text.contains("llmo_storage_bytes 10\n") && text.contains("llmo_storage_objects 1\n") {
+            return Ok(());
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn the_client_keeps_the_contract_of_a_store() -> Outcome {
     let dir = tempfile::tempdir()?;
     let service = Service::over_directory(dir.path()).await;

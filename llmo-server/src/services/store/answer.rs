@@ -4,34 +4,70 @@ use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::response::Builder;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use llmo_core::store::{ObjectMeta, StoreError};
 use llmo_store::protocol::{self, ErrorBody, X_MODIFIED, X_SHA256, X_SIZE};
 
-/// An error on its way to a client.
-pub(super) struct Refusal(pub(super) StoreError);
+use super::body::Broken;
+
+/// When to ask again while the store is away.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
+
+/// Why a request is not answered with what it asked for.
+pub(super) enum Refusal {
+    /// The store's reason.
+    Store(StoreError),
+    /// The client's own fault while it was sending.
+    Upload(Broken),
+}
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self(error)
+        Self::Store(error)
+    }
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        Self::Upload(broken)
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(protocol::status(&self.0)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
-            // The client is told less than this: it has no business with our paths.
-            tracing::warn!(error = %self.0, "an object could not be served");
+        match self {
+            Self::Store(error) => of_store(&error),
+            Self::Upload(Broken::Stalled) => {
+                of_upload(StatusCode::REQUEST_TIMEOUT, "upload_timeout", "the upload stalled")
+            }
+            Self::Upload(Broken::Off) => of_upload(StatusCode::BAD_REQUEST, "upload_broken", "the upload broke off"),
         }
-        let mut response = (status, Json(ErrorBody::of(&self.0))).into_response();
-        if let StoreError::InvalidRange { size, .. } = self.0
-            && let Ok(value) = format!("bytes */{size}").parse()
-        {
-            response.headers_mut().insert(header::CONTENT_RANGE, value);
-        }
-        response
     }
+}
+
+fn of_store(error: &StoreError) -> Response {
+    let status = StatusCode::from_u16(protocol::status(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() {
+        // The client is told less than this: it has no business with our paths.
+        tracing::warn!(%error, "an object could not be served");
+    }
+    let mut response = (status, Json(ErrorBody::of(error))).into_response();
+    if let StoreError::InvalidRange { size, .. } = error
+        && let Ok(value) = format!("bytes */{size}").parse()
+    {
+        response.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    response
+}
+
+fn of_upload(status: StatusCode, code: &str, message: &str) -> Response {
+    let mut response = (status, Json(ErrorBody::new(code, message))).into_response();
+    // Whatever still comes belongs to nobody.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The beginning of an answer about an object.
@@ -50,7 +86,7 @@ pub(super) fn about(meta: &ObjectMeta) -> Builder {
 
 /// Ends an answer. All headers are our own, so that it does not fail.
 pub(super) fn with(response: Builder, body: Body) -> Result<Response, Refusal> {
-    response.body(body).map_err(|error| Refusal(StoreError::Unavailable(error.to_string())))
+    response.body(body).map_err(|error| StoreError::Unavailable(error.to_string()).into())
 }
 
 /// Has the client these very bytes already (`if-none-match`)?

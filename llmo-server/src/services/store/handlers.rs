@@ -53,9 +53,12 @@ pub(super) async fn head(State(service): State<Service>, path: GivenPath) -> Ans
 pub(super) async fn write(State(service): State<Service>, path: GivenPath, request: Request) -> Answer {
     let path = named(path)?;
     let options = promised(&path, request.headers())?;
-    let data = body::stream(request.into_body(), service.stall_timeout);
-    let meta = service.store.put(&path, data, options).await?;
-    Ok((StatusCode::CREATED, Json(meta)).into_response())
+    let (data, sender) = body::stream(request.into_body(), service.stall_timeout);
+    match (service.store.put(&path, data, options).await, sender.fault()) {
+        (Ok(meta), _) => Ok((StatusCode::CREATED, Json(meta)).into_response()),
+        (Err(_), Some(broken)) => Err(broken.into()),
+        (Err(error), None) => Err(error.into()),
+    }
 }
 
 /// `DELETE`: removes an object.
@@ -91,13 +94,16 @@ fn named(path: GivenPath) -> Result<StorePath, Refusal> {
 
 /// The path to look up. Where nothing can be, nothing is: tricks are told no more than a typing error is.
 fn looked_up(path: GivenPath) -> Result<StorePath, Refusal> {
-    named(path).map_err(|_| Refusal(StoreError::NotFound("the object".to_owned())))
+    named(path).map_err(|_| StoreError::NotFound("the object".to_owned()).into())
 }
 
 /// What the headers of an upload promise of its bytes.
 fn promised(path: &StorePath, headers: &HeaderMap) -> Result<StorePutOptions, Refusal> {
     let bad = |header: &str| {
-        Refusal(StoreError::InvalidPath { path: path.to_string(), reason: format!("the header {header} is malformed") })
+        Refusal::from(StoreError::InvalidPath {
+            path: path.to_string(),
+            reason: format!("the header {header} is malformed"),
+        })
     };
     let mut options = StorePutOptions::default();
     if let Some(value) = headers.get(X_SHA256) {

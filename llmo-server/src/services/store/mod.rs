@@ -10,6 +10,7 @@
 mod answer;
 mod body;
 mod handlers;
+mod metrics;
 mod range;
 mod ready;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use llmo_config::Config;
 use llmo_core::store::Store;
@@ -24,6 +26,7 @@ use llmo_store::protocol::OBJECTS;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{BindError, ServeOptions, bind, layers, serve};
+use crate::metrics::Metrics;
 use crate::wiring::{WiringError, service_store};
 
 /// Why the storage service ended.
@@ -47,11 +50,19 @@ struct Service {
     store: Arc<dyn Store>,
     /// Longest wait for the next bytes of an upload. There is no bound for the whole: weights are large.
     stall_timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Service {
+    fn new(store: Arc<dyn Store>, stall_timeout: Duration) -> Self {
+        let metrics = metrics::of(&store);
+        Self { store, stall_timeout, metrics }
+    }
 }
 
 /// The routes of the service over any store.
 pub fn router(store: Arc<dyn Store>) -> Router {
-    routes(Service { store, stall_timeout: Duration::from_secs(30) })
+    routes(Service::new(store, Duration::from_secs(30)))
 }
 
 fn routes(service: Service) -> Router {
@@ -59,6 +70,7 @@ fn routes(service: Service) -> Router {
     Router::new()
         .route(&format!("{OBJECTS}/{{*path}}"), objects)
         .route(OBJECTS, get(handlers::list))
+        .route("/metrics", get(metrics::scrape))
         .route("/livez", get(ready::live))
         .route("/readyz", get(ready::ready))
         .with_state(service)
@@ -73,7 +85,9 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Sto
     let setting = "STORAGE_SERVICE_PORT or LLMO_STORE__PORT";
     let listener = bind(&config.store.host, config.store.port, setting).await?;
     tracing::info!(address = ?listener.local_addr().ok(), store = store.kind(), "the storage service listens");
-    let service = Service { store, stall_timeout: Duration::from_secs(config.limits.body_timeout_seconds) };
-    serve(listener, layers::standard(routes(service)), ServeOptions::from(&config.limits), shutdown).await?;
+    let service = Service::new(store, Duration::from_secs(config.limits.body_timeout_seconds));
+    let measure = from_fn_with_state(Arc::clone(&service.metrics), crate::metrics::http::measure);
+    let app = layers::standard(routes(service)).layer(measure);
+    serve(listener, app, ServeOptions::from(&config.limits), shutdown).await?;
     Ok(())
 }
