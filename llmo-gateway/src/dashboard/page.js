@@ -59,7 +59,7 @@ function showOverview(now) {
   const rate = before ? Math.max(0, now.requests.total - before.total) / seconds : null;
   before = { at, total: now.requests.total };
   figure("replicas", `${now.replicas.usable} / ${now.replicas.total}`, "can be used");
-  figure("requests", count(now.requests.total), rate === null ? "" : `${rate.toFixed(rate < 10 ? 1 : 0)} a second`);
+  figure("requests", count(now.requests.total), rate === null ? "" : `${rate.toFixed(rate > 0 && rate < 10 ? 1 : 0)} a second`);
   figure("errors", percent(now.requests.failed, now.requests.total), `${count(now.requests.failed)} failed`);
   figure("flight", count(now.requests.in_flight), `${count(now.requests.retries)} retries so far`);
   if (now.cache) {
@@ -91,8 +91,9 @@ function showReplicas(replicas) {
     const ejected = replica.ejected_seconds !== null;
     const kind = replica.usable ? "good" : replica.phase === "down" || ejected ? "bad" : "";
     const why = replica.reasons.map((reason) => element("small", "", reason));
-    const slots = (model) => (model.slots ? ` (${model.slots_free} of ${model.slots} free)` : "");
-    const latencies = replica.models.map((model) => model.latency_ms).filter((ms) => ms > 0);
+    // What a replica reported before it went away says nothing of now.
+    const slots = (model) => (replica.usable && model.slots ? ` (${model.slots_free} of ${model.slots} free)` : "");
+    const latencies = replica.models.map((model) => model.latency_ms).filter((ms) => replica.usable && ms > 0);
     return element("tr", "",
       cell(replica.id),
       cell(badge(ejected ? `ejected, ${replica.ejected_seconds} s` : replica.phase, kind), ...why),

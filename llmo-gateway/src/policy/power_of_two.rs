@@ -1,12 +1,12 @@
-//! The cheaper of two replicas drawn by chance.
+//! The better of two replicas drawn by chance.
 
 use fastrand::Rng;
 
 use super::{PickContext, Policy};
 use crate::replica::Seat;
 
-/// Power of two choices: draws two seats and takes the one where one more request costs less ([`Seat::cost`]:
-/// occupancy times latency). Nearly as even as looking at all of them, in constant time, and without the herd that
+/// Power of two choices: draws two seats and takes the one where one more request is better off
+/// ([`Seat::is_better_than`]: emptier, and not much slower). Nearly as even as looking at all of them, in constant time, and without the herd that
 /// follows when many gateways send to the one least loaded replica.
 ///
 /// Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
@@ -17,8 +17,8 @@ impl Policy for PowerOfTwo {
     fn pick(&self, seats: &[Seat], context: &PickContext<'_>, rng: &mut Rng) -> Option<usize> {
         let (a, b) = draw(seats, context, rng)?;
         // `a` was drawn by chance, so ties are broken by chance.
-        let b_is_cheaper = b != a && seats[b].cost(context.now) < seats[a].cost(context.now);
-        Some(if b_is_cheaper { b } else { a })
+        let b_is_better = b != a && seats[b].is_better_than(&seats[a], context.now);
+        Some(if b_is_better { b } else { a })
     }
 
     fn name(&self) -> &'static str {

@@ -112,6 +112,17 @@ fn power_of_two_avoids_a_slow_replica_at_equal_load() {
 }
 
 #[test]
+fn noise_in_latencies_does_not_send_everything_to_one_replica() {
+    let now = Instant::now();
+    let seats = seats(2, now);
+    seats[0].latency.record(Duration::from_millis(12), now);
+    seats[1].latency.record(Duration::from_millis(8), now);
+    let mut rng = Rng::with_seed(1);
+    let first = (0..1_000).filter(|_| PowerOfTwo.pick(&seats, &PickContext::first(now), &mut rng) == Some(0)).count();
+    assert!((400..600).contains(&first), "{first} of 1000");
+}
+
+#[test]
 fn a_slow_replica_is_tried_again_after_a_while() {
     let now = Instant::now();
     let seats = seats(2, now);

@@ -14,6 +14,8 @@ pub const WARM_UP: Duration = Duration::from_secs(5);
 const COLD_SHARE: f64 = 0.1;
 /// Latencies are compared on top of this, so that a millisecond more or less does not decide.
 const LATENCY_FLOOR: Duration = Duration::from_millis(50);
+/// Two replicas are about as quick while the slower one's latency is at most this many times the other's.
+const ABOUT_AS_QUICK: f64 = 1.5;
 
 /// A model as one replica serves it.
 pub struct Served {
@@ -81,7 +83,22 @@ impl Seat {
     /// What one more request would cost there: occupancy times latency. The unit means nothing; lower is better.
     #[must_use]
     pub fn cost(&self, now: Instant) -> f64 {
-        self.occupancy(now) * (self.latency.estimate(now) + LATENCY_FLOOR).as_secs_f64()
+        self.occupancy(now) * self.felt_latency(now)
+    }
+
+    /// Would one more request be better off here than there? If both are about as quick, the emptier one is better, so
+    /// that the noise of latencies does not send everything to one of them; otherwise the one of lower cost.
+    #[must_use]
+    pub fn is_better_than(&self, other: &Self, now: Instant) -> bool {
+        let (ours, theirs) = (self.felt_latency(now), other.felt_latency(now));
+        if ours.max(theirs) <= ours.min(theirs) * ABOUT_AS_QUICK {
+            return self.occupancy(now) < other.occupancy(now);
+        }
+        self.cost(now) < other.cost(now)
+    }
+
+    fn felt_latency(&self, now: Instant) -> f64 {
+        (self.latency.estimate(now) + LATENCY_FLOOR).as_secs_f64()
     }
 
     /// Its share of requests, from a tenth, when it has just come back, to 1.
