@@ -36,13 +36,11 @@ impl From<&GatewayConfig> for CheckIntervals {
 pub async fn check_forever(pool: Arc<Pool>, replica: Arc<Replica>, probe: Box<dyn Probe>, intervals: CheckIntervals) {
     let mut ejected_until = None;
     let mut tripwire = Tripwire::new(probe.wire(&replica));
-    let mut was_up = false;
+    let (mut was_up, mut doubts) = (false, 0_u32);
     loop {
         let outcome = probe.check(&replica).await;
         pool.probed(&replica, &outcome, Instant::now());
         let up = is_up(&pool, &replica);
-        // One late answer takes nobody down, but the next question comes soon.
-        let doubtful = matches!(outcome, ProbeOutcome::Unreachable { .. });
         if up && !was_up {
             // What came up may be another program, with other manners.
             tripwire = Tripwire::new(probe.wire(&replica));
@@ -53,7 +51,10 @@ pub async fn check_forever(pool: Arc<Pool>, replica: Arc<Replica>, probe: Box<dy
         }
         tokio::time::sleep(MIN_GAP).await;
         let pause = release_or_remember(&pool, &replica, &mut ejected_until, Instant::now());
-        let pause = pause.unwrap_or(Duration::MAX).min(jittered(intervals, up && !doubtful));
+        // One late answer takes nobody down, but the next question comes at once, and those after it soon.
+        doubts = if matches!(outcome, ProbeOutcome::Unreachable { .. }) { doubts.saturating_add(1) } else { 0 };
+        let next = if up && doubts == 1 { MIN_GAP } else { jittered(intervals, up && doubts == 0) };
+        let pause = pause.unwrap_or(Duration::MAX).min(next);
         tokio::select! {
             () = tokio::time::sleep(pause.saturating_sub(MIN_GAP)) => {}
             () = replica.check_asked() => {}
