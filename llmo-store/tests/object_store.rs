@@ -1,5 +1,4 @@
 //! Stores of the crate `object_store` behind our trait.
-#![cfg(feature = "object-store")]
 #![allow(clippy::unwrap_used)] // Clippy knows tests, but not what they call.
 
 mod support;

@@ -66,7 +66,7 @@ async fn progress_names_each_phase_and_ends_at_the_total() -> Outcome {
         ]
     );
     let total = bytes.len() as u64;
-    let told = record.bytes.lock();
+    let told = record.bytes.lock().clone();
     assert!(told.iter().all(|(done, of)| *done <= total && *of == Some(total)), "{told:?}");
     assert_eq!(told.last(), Some(&(total, Some(total))));
     puller.library().verify("tiny", |_| {}).await?;
