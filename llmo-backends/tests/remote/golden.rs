@@ -8,6 +8,7 @@ use llmo_backends::remote::request::{self, Upstream};
 use llmo_backends::remote::response::{Read, Reader};
 use llmo_backends::remote::sse::SseParser;
 use llmo_core::model::{Event, GenerateRequest, Message, Prompt, SamplingParams};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn folder(name: &str) -> PathBuf {
@@ -93,5 +94,34 @@ fn transcripts_of_upstreams_are_understood() {
     assert!(transcripts.len() >= 5);
     for path in transcripts {
         compare(path.with_extension("json"), &understand(&std::fs::read(&path).unwrap()));
+    }
+}
+
+/// Whatever arrives of a stream is understood or refused, and a part is never taken for the whole.
+#[test]
+fn a_transcript_cut_anywhere_ends_in_a_finish_only_if_the_upstream_said_why() {
+    let transcript = std::fs::read(folder("streams").join("llmo_chat.sse")).unwrap();
+    let reason = b"\"finish_reason\":\"stop\"";
+    let said = transcript.windows(reason.len()).position(|window| window == reason).unwrap();
+    // The event with the reason is read when the empty line behind it has come.
+    let read = said + transcript[said..].windows(2).position(|window| window == b"\n\n").unwrap() + 2;
+    for length in 0..=transcript.len() {
+        let events = understand(&transcript[..length]);
+        let finished = events.as_array().unwrap().last().unwrap().get("finish").is_some();
+        assert_eq!(finished, length >= read, "after {length} bytes: {events}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_transcript_never_panics(place: prop::sample::Index, byte: u8) {
+        let mut transcript = std::fs::read(folder("streams").join("llmo_chat.sse")).unwrap();
+        let place = place.index(transcript.len());
+        transcript[place] = byte;
+        let mut reader = Reader::new("test-model");
+        for event in SseParser::new(1 << 20).push(&transcript).unwrap_or_default() {
+            let _ = reader.event(&event);
+        }
+        let _ = reader.finish();
     }
 }
