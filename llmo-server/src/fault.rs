@@ -130,6 +130,13 @@ impl Fault {
         }
     }
 
+    /// Logs what callers are not told.
+    pub(crate) fn log_details(&self, request_id: &str) {
+        if let Self::Model(ModelError::Internal(details)) = self {
+            tracing::error!(request_id, ?details, "internal error");
+        }
+    }
+
     /// Must the connection be closed, because the rest of the request is still on it?
     #[must_use]
     pub fn closes_connection(&self) -> bool {

@@ -87,6 +87,20 @@ async fn slow_headers_are_answered_with_408_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
+async fn slow_headers_of_a_second_request_do_not_get_the_idle_time() {
+    let mut options = quick();
+    options.idle_timeout = Duration::from_secs(60);
+    let server = Server::start(app(), options).await;
+    let mut raw = Raw::connect(server.addr).await;
+    raw.send("GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    raw.until("ok").await;
+    // Long enough for the watchdog to wait for the idle time.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    raw.send("GET /ok HTTP/1.1\r\nhost:").await;
+    assert_eq!(status(&raw.rest().await), 408);
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_closed_without_a_word() {
     let server = Server::start(app(), quick()).await;
     assert_eq!(exchange(&server, "").await, "");

@@ -75,6 +75,7 @@ async fn run<R: Reply>(job: Job<R>, outlet: Outlet, heartbeat: Duration) {
             outlet.end().await
         }
         Err(Cut::Failed(fault)) => {
+            fault.log_details(context.request_id.as_str());
             measurement.failed(&fault);
             match outlet.write(sse::error(&openai::error::body(&fault))).await {
                 Ok(()) => outlet.end().await,

@@ -16,6 +16,9 @@ use crate::fault::Fault;
 const DISCARD_BYTES: usize = 64 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(3);
 
+/// Most memory taken for a body before it is there.
+const FIRST_BYTES: usize = 64 << 10;
+
 /// Bounds of a request body.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -64,7 +67,8 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes, Fault> 
         return Err(too_large);
     }
     let mut body = body;
-    let mut whole = BytesMut::with_capacity(declared.map_or(0, |length| length as usize));
+    // A length is only a claim: memory beyond this is taken when the bytes are there.
+    let mut whole = BytesMut::with_capacity(declared.map_or(0, |length| (length as usize).min(FIRST_BYTES)));
     loop {
         let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Fault::SlowBody(limits.timeout)),

@@ -127,7 +127,10 @@ async fn expiry(activity: &Activity, options: &ServeOptions) -> End {
             Waiting::ForRequest(deadline) => (deadline, Some(End::Cut)),
             Waiting::ForHeaders(deadline) => (deadline, Some(End::Slow)),
         };
-        sleep_until(deadline).await;
+        tokio::select! {
+            () = sleep_until(deadline) => {}
+            () = activity.began() => continue,
+        }
         if let Some(end) = end
             && activity.waiting(options.header_timeout, options.idle_timeout) == waiting
         {

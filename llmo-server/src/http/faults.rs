@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue};
 
+use super::RequestId;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 
@@ -17,10 +18,12 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Middleware: gives the responses of faults their body and headers.
 pub async fn render(request: Request, next: Next) -> Response {
     let dialect = Dialect::of_path(request.uri().path());
+    let id = request.extensions().get::<RequestId>().cloned();
     let response = next.run(request).await;
     let Some(fault) = response.extensions().get::<Fault>().cloned() else {
         return response;
     };
+    fault.log_details(id.as_ref().map_or("", RequestId::as_str));
     let (mut parts, _) = response.into_parts();
     // The body below has its own.
     parts.headers.remove(http::header::CONTENT_LENGTH);

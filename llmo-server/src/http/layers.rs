@@ -7,10 +7,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use llmo_core::ModelError;
 
-use super::{Lifecycle, faults, panics, request_id};
+use super::{Lifecycle, access_log, faults, panics, request_id};
 use crate::fault::Fault;
 
-/// Adds, from the outside in: the request id, the bodies of faults, the end at shutdown, the net under panics; and
+/// Adds, from the outside in: the request id, the log line, the bodies of faults, the end at shutdown, the net under panics; and
 /// typed answers for unknown paths and methods. Give it a router whose routes are complete.
 pub fn standard(routes: Router) -> Router {
     routes
@@ -19,6 +19,7 @@ pub fn standard(routes: Router) -> Router {
         .layer(from_fn(panics::catch))
         .layer(from_fn(end_with_server))
         .layer(from_fn(faults::render))
+        .layer(from_fn(access_log::log))
         .layer(from_fn(request_id::assign))
 }
 

@@ -11,8 +11,10 @@
 //! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
 //! * [`shutdown_on_signal`]: what ends a service.
 //! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.
-//! * [`layers`]: what every router is wrapped in; [`request_id`], [`panics`] and [`faults`] are its parts.
+//! * [`layers`]: what every router is wrapped in; [`request_id`], [`access_log`], [`panics`] and
+//!   [`faults`] are its parts.
 
+pub mod access_log;
 mod activity;
 pub mod bind;
 pub mod body;

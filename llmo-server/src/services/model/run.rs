@@ -18,7 +18,8 @@ use crate::metrics::{self, Metrics, Role};
 pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), ServiceError> {
     let setting = "MODEL_SERVICE_PORT or LLMO_MODEL__PORT";
     let listener = bind(&config.model.host, config.model.port, setting).await?;
-    tracing::info!(address = ?listener.local_addr().ok(), models = ?config.model.names, "the model service listens");
+    let address = listener.local_addr()?;
+    tracing::info!(%address, models = ?config.model.names, "the model service listens");
     let models: Arc<dyn Models> = LocalModels::start(config).await?;
     let metrics = Metrics::new(Role::ModelService);
     metrics::models::observe(&metrics, Arc::clone(&models));
