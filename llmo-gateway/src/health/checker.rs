@@ -31,29 +31,29 @@ impl From<&GatewayConfig> for CheckIntervals {
 }
 
 /// Checks `replica` at once, then in intervals, whenever somebody asks ([`Replica::ask_check`]), and the moment it dies
-/// (its connections close). Lets it back in
-/// when an ejection ends. Never returns; drop it to stop.
+/// (its connections close). Lets it back in when an ejection ends. Never returns; drop it to stop.
 pub async fn check_forever(pool: Arc<Pool>, replica: Arc<Replica>, probe: Box<dyn Probe>, intervals: CheckIntervals) {
     let mut ejected_until = None;
     let mut tripwire = Tripwire::new(probe.wire(&replica));
     let (mut was_up, mut doubts) = (false, 0_u32);
     loop {
         let outcome = probe.check(&replica).await;
-        pool.probed(&replica, &outcome, Instant::now());
-        let up = is_up(&pool, &replica);
-        if up && !was_up {
+        let mut well = !matches!(outcome, ProbeOutcome::Unreachable { .. });
+        if well && !was_up {
             // What came up may be another program, with other manners.
             tripwire = Tripwire::new(probe.wire(&replica));
         }
-        was_up = up;
-        if up {
-            tripwire.stretch().await;
+        if well {
+            // Before anybody is told that it is up: from then on its death must be noticed.
+            well = tripwire.stretch().await;
         }
+        pool.probed(&replica, &outcome, Instant::now());
+        was_up = is_up(&pool, &replica);
         tokio::time::sleep(MIN_GAP).await;
         let pause = release_or_remember(&pool, &replica, &mut ejected_until, Instant::now());
         // One late answer takes nobody down, but the next question comes at once, and those after it soon.
-        doubts = if matches!(outcome, ProbeOutcome::Unreachable { .. }) { doubts.saturating_add(1) } else { 0 };
-        let next = if up && doubts == 1 { MIN_GAP } else { jittered(intervals, up && doubts == 0) };
+        doubts = if well { 0 } else { doubts.saturating_add(1) };
+        let next = if was_up && doubts == 1 { MIN_GAP } else { jittered(intervals, was_up && well) };
         let pause = pause.unwrap_or(Duration::MAX).min(next);
         tokio::select! {
             () = tokio::time::sleep(pause.saturating_sub(MIN_GAP)) => {}

@@ -25,15 +25,16 @@ impl Tripwire {
         Self { address, stream: None }
     }
 
-    /// Connects, if it isn't connected. Without a connection the wire never trips, and checks find out by themselves.
-    pub(super) async fn stretch(&mut self) {
-        if self.stream.is_some() {
-            return;
-        }
-        if let Some((host, port)) = &self.address
-            && let Ok(Ok(stream)) = tokio::time::timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await
-        {
-            self.stream = Some((stream, Instant::now()));
+    /// Connects, if it isn't connected and has somewhere to connect to. False if that fails: whoever was there a moment
+    /// ago is worth another look.
+    pub(super) async fn stretch(&mut self) -> bool {
+        let (None, Some((host, port))) = (&self.stream, &self.address) else { return true };
+        match tokio::time::timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await {
+            Ok(Ok(stream)) => {
+                self.stream = Some((stream, Instant::now()));
+                true
+            }
+            _ => false,
         }
     }
 
