@@ -41,7 +41,7 @@ impl Service {
         let task = tokio::spawn(async move { model::run(&config, token).await });
         let service = Self { url, shutdown, task };
         let ready = async {
-            while !service.get("/readyz").await.is_some_and(|(status, _)| status == 200) {
+            while service.get("/readyz").await.is_none_or(|(status, _)| status != 200) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
