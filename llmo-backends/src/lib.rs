@@ -1,5 +1,7 @@
 //! Implementations of [`llmo_core::Model`], each behind a feature of its own name.
 
+#[cfg(feature = "candle")]
+pub mod candle;
 #[cfg(feature = "llama-cpp")]
 pub mod llama_cpp;
 #[cfg(any(feature = "candle", feature = "llama-cpp"))]
