@@ -128,7 +128,7 @@ llmo is ready.
     API         $api/api        (also OpenAI's: $api/v1)
     Dashboard   http://localhost:$(setting gateway.dashboard_port)
 
-    curl $api/api/generate -d '{"prompt": "What is the capital of France?", "max_length": 40}'
+    curl $api/api/generate -d '{"prompt": "What is the capital of Germany?", "max_length": 40}'
 
     stop it:    ./run_microservices.sh stop
 TEXT

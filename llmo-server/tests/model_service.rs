@@ -103,6 +103,33 @@ async fn a_taken_port_names_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_flipped_bit_in_weights_is_409_and_no_engine_sees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("m")).unwrap();
+    std::fs::write(dir.path().join("m/model.gguf"), b"these are not the bytes that were stored").unwrap();
+    let file = json!({"name": "model.gguf", "size": 40, "sha256": "0".repeat(64)});
+    let manifest = json!({"format": 1, "id": "m", "task": "generate", "weights": "gguf", "files": [file]});
+    std::fs::write(dir.path().join("m/manifest.json"), manifest.to_string()).unwrap();
+    let mut config = config(dir.path());
+    config.model.engine = EngineKind::Auto;
+    config.model.names = vec!["m".into()];
+    let models = LocalModels::start(&config).await.unwrap();
+    let refused = async || match models.resolve("m").await {
+        Err(error) => (error.code() == "model_corrupt").then_some(error),
+        Ok(_) => panic!("damaged weights were loaded"),
+    };
+    let error = within(async {
+        loop {
+            if let Some(error) = refused().await {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(error.await.to_string().contains("sha256"), "the reason is told");
+}
+
+#[tokio::test]
 async fn weights_that_can_not_be_had_are_a_reason_and_not_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());

@@ -16,7 +16,7 @@ def test_a_chat_streams_piece_by_piece(client):
     chunks = list(stream)
     pieces = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
     assert len(pieces) > 3
-    assert "Paris" in "".join(pieces)
+    assert "".join(pieces).strip()
     assert chunks[-1].usage.completion_tokens > 3
     reasons = [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason]
     assert reasons in (["stop"], ["length"])
@@ -50,6 +50,11 @@ def test_logprobs_come_with_their_tokens(client):
     assert len(entries) == 4
     assert all(entry.logprob <= 0 and len(entry.top_logprobs) == 3 for entry in entries)
     assert all(entry.top_logprobs[0].token == entry.token for entry in entries)
+
+
+def test_a_completion_continues_the_text(client):
+    answer = client.completions.create(model=MODEL, prompt="The capital of France is", max_tokens=8, temperature=0)
+    assert "Paris" in answer.choices[0].text
 
 
 def test_completions_stop_where_told(client):

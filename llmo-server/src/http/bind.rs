@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use crate::port_holder::port_holder;
+
 /// The address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr}: {}; choose another port with {setting}", reason(.source))]
+#[error("cannot listen on {addr}: {}; choose another port with {setting}", reason(.source, *.port))]
 pub struct BindError {
     /// What was asked for, `host:port`.
     pub addr: String,
+    /// The port asked for.
+    pub port: u16,
     /// The settings that choose the port, for people: `API_PORT or LLMO_GATEWAY__PORT`.
     pub setting: &'static str,
     /// What the system said.
@@ -32,16 +36,19 @@ impl BindError {
 /// [`BindError`] if the name can't be resolved, the port is taken, or the user may not listen there.
 pub async fn bind(host: &str, port: u16, setting: &'static str) -> Result<TcpListener, BindError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    TcpListener::bind((bare, port)).await.map_err(|source| BindError { addr: show(bare, port), setting, source })
+    TcpListener::bind((bare, port)).await.map_err(|source| BindError { addr: show(bare, port), port, setting, source })
 }
 
 fn show(host: &str, port: u16) -> String {
     host.parse().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string())
 }
 
-fn reason(source: &io::Error) -> String {
+fn reason(source: &io::Error, port: u16) -> String {
     match source.kind() {
-        io::ErrorKind::AddrInUse => "the port is taken".to_owned(),
+        io::ErrorKind::AddrInUse => match port_holder(port) {
+            Some(holder) => format!("the port is taken by {holder}"),
+            None => "the port is taken".to_owned(),
+        },
         io::ErrorKind::PermissionDenied => "this user may not listen on ports below 1024".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         _ => source.to_string(),
@@ -58,13 +65,10 @@ mod tests {
         let port = first.local_addr().unwrap().port();
         let error = bind("127.0.0.1", port, "API_PORT or LLMO_GATEWAY__PORT").await.unwrap_err();
         assert!(error.is_taken());
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "cannot listen on 127.0.0.1:{port}: the port is taken; choose another port with API_PORT or \
-                 LLMO_GATEWAY__PORT"
-            )
-        );
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot listen on 127.0.0.1:{port}: the port is taken by ")), "{text}");
+        assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+        assert!(text.ends_with("choose another port with API_PORT or LLMO_GATEWAY__PORT"), "{text}");
     }
 
     #[tokio::test]

@@ -18,7 +18,8 @@ pub(crate) async fn list(config: &Config, all: bool, as_json: bool) -> Result {
     let missing: Vec<_> = missing.filter(|entry| !installed.iter().any(|manifest| manifest.id == entry.id)).collect();
     if as_json {
         let rows = installed.iter().map(|manifest| row(manifest, true));
-        let rows = rows.chain(missing.iter().map(|entry| json!({"id": entry.id, "title": entry.title, "installed": false})));
+        let rows =
+            rows.chain(missing.iter().map(|entry| json!({"id": entry.id, "title": entry.title, "installed": false})));
         println!("{:#}", rows.collect::<Value>());
         return Ok(());
     }

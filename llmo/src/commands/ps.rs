@@ -21,7 +21,10 @@ pub(crate) async fn run(config: &Config, json: bool) -> Result {
         println!("{:#}", Value::from(models));
         return Ok(());
     }
-    println!("{:<24} {:<10} {:<8} {:>8} {:>7} {:>7} {:>6} {:>5}", "MODEL", "ENGINE", "QUANT", "CONTEXT", "SLOTS", "FREE", "QUEUED", "KV");
+    println!(
+        "{:<24} {:<10} {:<8} {:>8} {:>7} {:>7} {:>6} {:>5}",
+        "MODEL", "ENGINE", "QUANT", "CONTEXT", "SLOTS", "FREE", "QUEUED", "KV"
+    );
     for entry in models {
         println!("{}", line(entry));
     }

@@ -43,7 +43,9 @@ pub(crate) async fn print_stream(mut stream: EventStream) -> Result<(String, Opt
     while let Some(event) = stream.next().await {
         match event? {
             Event::Delta(delta) => {
-                out.write_all(delta.text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::io("cannot print"))?;
+                out.write_all(delta.text.as_bytes())
+                    .and_then(|()| out.flush())
+                    .map_err(CliError::io("cannot print"))?;
                 text.push_str(&delta.text);
             }
             Event::Finish(end) => finish = Some(end),

@@ -21,9 +21,10 @@ pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
     let disks = sysinfo::Disks::new_with_refreshed_list();
     let disk = disks
         .iter()
+        .flat_map(|disks| disks.iter())
         .filter(|disk| existing.starts_with(disk.mount_point()))
         .max_by_key(|disk| disk.mount_point().as_os_str().len());
-    let Some(free) = disk.map(sysinfo::Disk::available_space) else {
+    let Some(free) = disk.map(|disk| disk.available_space()) else {
         return vec![Finding::fine(format!("models are kept in {}", dir.display()))];
     };
     let what = format!("{} MiB free for models in {}", free >> 20, dir.display());

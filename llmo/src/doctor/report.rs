@@ -53,7 +53,9 @@ pub(super) fn print(checks: &[Check], json: bool, quiet: bool) {
         for finding in &check.findings {
             let cure = finding.cure.as_ref().map_or_else(String::new, |cure| format!("\n           cure: {cure}"));
             match finding.state {
-                State::Problem if quiet => eprintln!("error: {}{}", finding.what, cure.replace("           cure: ", "       ")),
+                State::Problem if quiet => {
+                    eprintln!("error: {}{}", finding.what, cure.replace("           cure: ", "       "))
+                }
                 State::Problem => println!("problem {:>8}: {}{cure}", check.name, finding.what),
                 _ if quiet => {}
                 State::Advice => println!("advice  {:>8}: {}{cure}", check.name, finding.what),

@@ -148,8 +148,10 @@ async fn load(
         let id = wanted.id.clone();
         return off_runtime(move || engine::gguf(&file, &id, None, &config)).await.map_err(|error| (error, false));
     }
-    let model =
-        source.ensure(&wanted.id, Arc::clone(&progress)).await.map_err(|error| store_error(&wanted.id, error))?;
+    let failed = |error| store_error(&wanted.id, error);
+    let model = source.ensure(&wanted.id, Arc::clone(&progress)).await.map_err(failed)?;
+    // Reading the weights once more costs a fraction of a second; a flipped bit would cost trust in every answer.
+    source.library().verify(&wanted.id, |_| {}).await.map_err(failed)?;
     progress.phase(&Phase::Installing { model: wanted.id.clone() });
     off_runtime(move || engine::load(&model, &config)).await.map_err(|error| (error, false))
 }
