@@ -1,6 +1,7 @@
 //! candle's text generation through its public interface.
 
 #![cfg(feature = "candle")]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Test code outside of test functions.
 
 mod candle_models;
 
@@ -335,4 +336,23 @@ async fn smollm2_knows_the_capital_of_france_and_reads_conversations() {
 async fn a_file_that_is_not_there_is_named_without_its_folder() {
     let error = CandleModel::load(Path::new("/nowhere/secret/x.gguf"), CandleOptions::default()).unwrap_err();
     assert!(error.to_string().contains("x.gguf") && !error.to_string().contains("secret"), "{error}");
+}
+
+/// `cargo test --release --test candle -- --ignored --nocapture speed`
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn speed() {
+    let Some(path) = candle_models::fetched("smollm2-135m/model.gguf") else { return };
+    let model = CandleModel::load(&path, CandleOptions::default()).unwrap();
+    for (prompt, output) in [(32, 64), (512, 64), (2048, 32)] {
+        let mut request = long("", output);
+        request.prompt = Prompt::Tokens((0..prompt).map(|i| 1000 + i * 37 % 9000).collect());
+        let (_, finish) = whole(&model, request).await;
+        let rate = |tokens: u64, time: Duration| tokens as f64 / time.as_secs_f64();
+        println!(
+            "{prompt} tokens of prompt: prefill {:.0} t/s, decode {:.1} t/s",
+            rate(finish.usage.prompt_tokens, finish.timings.prefill),
+            rate(finish.usage.completion_tokens, finish.timings.decode)
+        );
+    }
 }

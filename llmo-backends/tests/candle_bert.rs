@@ -1,6 +1,7 @@
 //! Sentence embeddings against reference vectors, which `golden/minilm_reference.py` computed in numpy.
 
 #![cfg(feature = "candle")]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Test code outside of test functions.
 
 mod candle_models;
 

@@ -5,6 +5,7 @@
 //! own and sums in another order. The tolerances below are about twice what was measured.
 
 #![cfg(all(feature = "candle", feature = "llama-cpp"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Test code outside of test functions.
 
 mod candle_models;
 

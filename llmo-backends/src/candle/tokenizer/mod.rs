@@ -38,7 +38,7 @@ pub(super) struct Tokenizer {
 
 #[derive(Debug)]
 enum Algorithm {
-    Bpe(Bpe),
+    Bpe(Box<Bpe>),
     Spm(Spm),
 }
 
@@ -59,7 +59,7 @@ impl Tokenizer {
         let (algorithm, adds_bos) = if byte_level {
             let rules = pre_tokenizer::rules(metadata.text("tokenizer.ggml.pre"))
                 .map_err(|name| metadata.unsupported(format!("the pre-tokenizer {name:?} on candle")))?;
-            (Algorithm::Bpe(Bpe::build(metadata, &vocabulary, &rules)?), rules.adds_bos)
+            (Algorithm::Bpe(Box::new(Bpe::build(metadata, &vocabulary, &rules)?)), rules.adds_bos)
         } else {
             (Algorithm::Spm(Spm::build(metadata, &vocabulary)?), true)
         };
