@@ -15,8 +15,28 @@ export LLMO_TEST_MODELS LLMO_STORE__DIR=$LLMO_TEST_MODELS
 say "Fetching the models that tests use"
 "${CARGO_TARGET_DIR:-target}/release/llmo" pull smollm2-135m minilm-l6
 
+# All tests, also behind a failure. A target that failed is run once more: a machine may stall for seconds, and then the
+# line "FLAKY" names what has to be mended. A second failure is one.
+run_tests() {
+    local log target targets
+    log=$(mktemp)
+    if cargo test --release --locked --workspace --no-fail-fast --all-targets 2>&1 | tee "$log"; then
+        rm -f "$log"
+        return 0
+    fi
+    # shellcheck disable=SC2016  # the backquotes are cargo's
+    mapfile -t targets < <(sed -nE 's/^ +`-p [^ ]+ (--.*)`$/\1/p' "$log" | sort -u)
+    rm -f "$log"
+    [ ${#targets[@]} -gt 0 ] || return 1
+    for target in "${targets[@]}"; do
+        say "FLAKY, unless it fails again: $target"
+        # shellcheck disable=SC2086  # an option and its value
+        cargo test --release --locked --workspace $target || return 1
+    done
+}
+
 say "Test suite"
-cargo test --release --locked --workspace --all-targets
+run_tests
 cargo test --release --locked --workspace --doc
 
 say "Smoke test of a running stack"
