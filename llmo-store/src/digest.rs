@@ -55,6 +55,22 @@ impl Digest {
     }
 }
 
+/// sha256 of a file in lower-case hexadecimal. Blocks, for about a second a gigabyte.
+///
+/// # Errors
+/// What reading the file fails with.
+pub fn file_sha256(path: &std::path::Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
 /// Is this a sha256 in hexadecimal?
 #[must_use]
 pub(crate) fn is_sha256(text: &str) -> bool {

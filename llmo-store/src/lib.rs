@@ -30,5 +30,6 @@ mod range;
 pub mod remote;
 mod stream_end;
 
+pub use digest::file_sha256;
 pub use error::{Attempt, ModelsError};
 pub use header::WeightsFacts;

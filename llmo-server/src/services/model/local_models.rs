@@ -146,7 +146,13 @@ async fn load(
     }
     if let Some(file) = wanted.file.clone() {
         let id = wanted.id.clone();
-        return off_runtime(move || engine::gguf(&file, &id, None, &config)).await.map_err(|error| (error, false));
+        // The digest is part of every cache key: a file that was replaced must not answer from its predecessor's cache.
+        let load = move || {
+            let unreadable = |e| ModelError::Internal(format!("cannot read MODEL_PATH={}: {e}", file.display()));
+            let digest = llmo_store::file_sha256(&file).map_err(unreadable)?;
+            engine::gguf(&file, &id, Some(digest), &config)
+        };
+        return off_runtime(load).await.map_err(|error| (error, false));
     }
     let failed = |error| store_error(&wanted.id, error);
     let model = source.ensure(&wanted.id, Arc::clone(&progress)).await.map_err(failed)?;
