@@ -1,5 +1,7 @@
 //! The llama.cpp backend with real weights.
 #![cfg(feature = "llama-cpp")]
+// Clippy takes the functions that tests share for something else than tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "llama_cpp/support.rs"]
 mod support;
@@ -8,6 +10,8 @@ mod support;
 mod conformance;
 #[path = "llama_cpp/generation.rs"]
 mod generation;
+#[path = "llama_cpp/golden.rs"]
+mod golden;
 #[path = "llama_cpp/limits.rs"]
 mod limits;
 #[path = "llama_cpp/loading.rs"]
