@@ -1,6 +1,6 @@
 //! Where weights live and where they come from.
 //!
-//! * **Stores**: [`local`] (a directory), [`object`] (S3 and every other store of the crate `object_store`; feature
+//! * **Stores**: [`local`] (a directory), `object` (S3 and every other store of the crate `object_store`; feature
 //!   `object-store` or `s3`), [`remote`] (llmo's storage service). All are a [`Store`](llmo_core::Store).
 //! * **Models**: the [`catalogue`] of models known by name, [`pull`] that gets them, and the [`models`] that are
 //!   installed, each with its [`manifest`].

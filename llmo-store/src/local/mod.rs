@@ -3,7 +3,7 @@
 //! Objects are plain files under their own path, so that engines can map them and people can look at them.
 //! `object_store`'s `LocalFileSystem` is not used for this: it stages beside the object (a crash leaves `model.gguf#1`
 //! there for good), follows links out of its root, keeps no hash, and can't take over a file that a resumed download
-//! has already written. What it does have, [`ObjectStoreBackend`](crate::object) offers.
+//! has already written. What it does have, `object::ObjectStoreBackend` offers.
 //!
 //! ```text
 //! put: stream ─► .llmo/tmp/… (hash, size) ─► check ─► fsync ─► record of the hash ─► rename ─► fsync of the directory
