@@ -128,8 +128,10 @@ def main():
         "cases": cases,
     }
     with open(output, "w", encoding="utf-8") as file:
-        json.dump(golden, file, ensure_ascii=False, indent=1)
-        file.write("\n")
+        # One case a line: a change shows as the lines of the answers that changed.
+        lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in golden.pop("cases"))
+        head = json.dumps(golden, ensure_ascii=False)[:-1]
+        file.write(f'{head}, "cases": [\n{lines}\n]}}\n')
     print(f"{len(cases)} cases written to {output}")
 
 
