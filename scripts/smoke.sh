@@ -59,7 +59,7 @@ answers_in_the_spec_s_form() { curl -s -m 60 "$LLMO_API_URL/api/generate" -d '{"
 is_cached() { curl -s -m 20 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | grep -qi '^x-cache: hit'; }
 dashboard_answers() { curl -sf -m 5 "http://127.0.0.1:$DASHBOARD_PORT/" | grep -qi '<html'; }
 metrics_answer() { curl -sf -m 5 "http://127.0.0.1:$1/metrics" | grep -q '^llmo_build_info'; }
-second_run_is_harmless() { ./run_microservices.sh run | grep -q 'Already running'; }
+second_run_is_harmless() { run_stack | grep -q 'Already running'; }
 status_lists_all() { [ "$(./run_microservices.sh status | grep -c running)" = 4 ]; }
 
 say "Questions to the stack"
