@@ -32,7 +32,9 @@ while [ $stopping -eq 0 ]; do
     [ $((SECONDS - started)) -ge 60 ] && failures=0
     restarts=$((restarts + 1))
     echo "$restarts" >"$run_dir/$name.restarts"
-    wait_tenths=$((failures == 0 ? 0 : failures >= 7 ? 100 : 2 ** (failures - 1)))
+    # 0, 0.2, 0.4, 0.8 … s; bash evaluates both sides of ?:, so no power of a negative number here.
+    wait_tenths=0
+    [ $failures -gt 0 ] && wait_tenths=$((failures >= 6 ? 100 : 2 ** failures))
     failures=$((failures + 1))
     line "$name ended with $code; start number $((restarts + 1)) in $((wait_tenths / 10)).$((wait_tenths % 10)) s"
     sleep "$((wait_tenths / 10)).$((wait_tenths % 10))" &

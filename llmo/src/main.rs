@@ -1,5 +1,7 @@
 //! `llmo`: the command line of the llmo stack.
 
+#[macro_use]
+mod output;
 mod cli;
 mod commands;
 mod connect;

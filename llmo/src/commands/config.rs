@@ -17,8 +17,8 @@ pub(crate) fn run(action: &ConfigAction, loaded: &Loaded) -> Result {
 
 fn check(loaded: &Loaded) {
     match &loaded.file {
-        Some(file) => println!("the configuration is fine (file: {})", file.display()),
-        None => println!("the configuration is fine (no file: defaults and environment)"),
+        Some(file) => say!("the configuration is fine (file: {})", file.display()),
+        None => say!("the configuration is fine (no file: defaults and environment)"),
     }
 }
 
@@ -28,26 +28,26 @@ fn print(loaded: &Loaded, as_json: bool, changed: bool) {
         let entries: serde_json::Map<_, _> = settings
             .map(|(key, value, origin)| (key.to_owned(), json!({"value": value, "origin": origin.to_string()})))
             .collect();
-        println!("{:#}", Value::Object(entries));
+        say!("{:#}", Value::Object(entries));
         return;
     }
     for (key, value, origin) in settings {
-        println!("{:<52} # {origin}", format!("{key} = {value}"));
+        say!("{:<52} # {origin}", format!("{key} = {value}"));
     }
 }
 
 fn get(loaded: &Loaded, key: &str) -> Result {
     if key == "store.dir" {
-        println!("{}", loaded.config.store.directory().display());
+        say!("{}", loaded.config.store.directory().display());
         return Ok(());
     }
     let Some((_, value, _)) = loaded.settings().find(|(known, _, _)| *known == key) else {
         return Err(CliError::Message(format!("there is no setting {key:?}; all of them: llmo config print")));
     };
     match value {
-        Value::String(text) => println!("{text}"),
-        Value::Null => println!(),
-        other => println!("{other}"),
+        Value::String(text) => say!("{text}"),
+        Value::Null => say!(""),
+        other => say!("{other}"),
     }
     Ok(())
 }

@@ -20,20 +20,20 @@ pub(crate) async fn list(config: &Config, all: bool, as_json: bool) -> Result {
         let rows = installed.iter().map(|manifest| row(manifest, true));
         let rows =
             rows.chain(missing.iter().map(|entry| json!({"id": entry.id, "title": entry.title, "installed": false})));
-        println!("{:#}", rows.collect::<Value>());
+        say!("{:#}", rows.collect::<Value>());
         return Ok(());
     }
     if installed.is_empty() && missing.is_empty() {
-        println!("no models here; those that can be fetched: llmo list --all");
+        say!("no models here; those that can be fetched: llmo list --all");
         return Ok(());
     }
-    println!("{:<24} {:>9} {:<12} TITLE", "MODEL", "SIZE", "LICENSE");
+    say!("{:<24} {:>9} {:<12} TITLE", "MODEL", "SIZE", "LICENSE");
     for manifest in &installed {
         let size = format!("{} MiB", manifest.size() >> 20);
-        println!("{:<24} {size:>9} {:<12} {}", manifest.id, manifest.license, manifest.title);
+        say!("{:<24} {size:>9} {:<12} {}", manifest.id, manifest.license, manifest.title);
     }
     for entry in missing {
-        println!("{:<24} {:>9} {:<12} {}", entry.id, "-", entry.license, entry.title);
+        say!("{:<24} {:>9} {:<12} {}", entry.id, "-", entry.license, entry.title);
     }
     Ok(())
 }
@@ -41,7 +41,7 @@ pub(crate) async fn list(config: &Config, all: bool, as_json: bool) -> Result {
 pub(crate) async fn show(config: &Config, model: &str, as_json: bool) -> Result {
     let details = library(config).await?.show(model).await.map_err(WiringError::from)?;
     if as_json {
-        println!("{:#}", json!(details));
+        say!("{:#}", json!(details));
         return Ok(());
     }
     let ModelDetails { manifest, facts, .. } = &details;
@@ -58,10 +58,10 @@ pub(crate) async fn show(config: &Config, model: &str, as_json: bool) -> Result 
         ("source", manifest.source.clone()),
     ];
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        println!("{name:<14} {value}");
+        say!("{name:<14} {value}");
     }
     for file in &manifest.files {
-        println!("{:<14} {} ({} bytes, sha256 {})", "file", file.name, file.size, file.sha256);
+        say!("{:<14} {} ({} bytes, sha256 {})", "file", file.name, file.size, file.sha256);
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ pub(crate) async fn remove(config: &Config, models: &[String]) -> Result {
     let library = library(config).await?;
     for model in models {
         let bytes = library.remove(model).await.map_err(WiringError::from)?;
-        println!("{model}: removed, {} MiB freed", bytes >> 20);
+        say!("{model}: removed, {} MiB freed", bytes >> 20);
     }
     Ok(())
 }

@@ -18,15 +18,22 @@ pub(crate) async fn run(config: &Config, json: bool) -> Result {
     };
     let models = status["models"].as_array().map_or(&[][..], Vec::as_slice);
     if json {
-        println!("{:#}", Value::from(models));
+        say!("{:#}", Value::from(models));
         return Ok(());
     }
-    println!(
+    say!(
         "{:<24} {:<10} {:<8} {:>8} {:>7} {:>7} {:>6} {:>5}",
-        "MODEL", "ENGINE", "QUANT", "CONTEXT", "SLOTS", "FREE", "QUEUED", "KV"
+        "MODEL",
+        "ENGINE",
+        "QUANT",
+        "CONTEXT",
+        "SLOTS",
+        "FREE",
+        "QUEUED",
+        "KV"
     );
     for entry in models {
-        println!("{}", line(entry));
+        say!("{}", line(entry));
     }
     Ok(())
 }

@@ -28,13 +28,13 @@ pub(crate) async fn run(arguments: &PullArgs, config: &Config) -> Result {
 async fn fetch(puller: &Puller, name: &str) -> Result {
     let progress = progress::for_model(name);
     let manifest = puller.pull(name, progress).await.map_err(known_models_after)?;
-    println!("{}: installed, {} MiB", manifest.id, manifest.size() >> 20);
+    say!("{}: installed, {} MiB", manifest.id, manifest.size() >> 20);
     Ok(())
 }
 
 async fn import(puller: &Puller, file: &Path, name: &str) -> Result {
     let manifest = puller.import(file, name, progress::for_model(name)).await.map_err(WiringError::from)?;
-    println!("{}: imported, {} MiB", manifest.id, manifest.size() >> 20);
+    say!("{}: imported, {} MiB", manifest.id, manifest.size() >> 20);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `llmo run`: one prompt, one answer, as it comes.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 
 use futures::StreamExt;
 use llmo_config::Config;
@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::cli::{RunArgs, Sampling};
 use crate::connect::connect;
 use crate::error::{CliError, Result};
+use crate::output;
 
 pub(crate) async fn run(arguments: &RunArgs, config: &Config) -> Result {
     let prompt = prompt(arguments)?;
@@ -20,7 +21,7 @@ pub(crate) async fn run(arguments: &RunArgs, config: &Config) -> Result {
     if arguments.json {
         let (answer, finish) = stream.collect_all().await?;
         let (usage, timings) = (finish.usage, finish.timings);
-        println!("{}", json!({"response": answer.text, "finish": finish.reason, "usage": usage, "timings": timings}));
+        say!("{}", json!({"response": answer.text, "finish": finish.reason, "usage": usage, "timings": timings}));
         return Ok(());
     }
     print_stream(stream).await?;
@@ -38,21 +39,18 @@ pub(crate) fn request(prompt: Prompt, sampling: &Sampling) -> GenerateRequest {
 
 /// Prints deltas as they come, then a line end. Returns the whole text and the finish.
 pub(crate) async fn print_stream(mut stream: EventStream) -> Result<(String, Option<Finish>)> {
-    let mut out = std::io::stdout();
     let (mut text, mut finish) = (String::new(), None);
     while let Some(event) = stream.next().await {
         match event? {
             Event::Delta(delta) => {
-                out.write_all(delta.text.as_bytes())
-                    .and_then(|()| out.flush())
-                    .map_err(CliError::io("cannot print"))?;
+                output::raw(delta.text.as_bytes());
                 text.push_str(&delta.text);
             }
             Event::Finish(end) => finish = Some(end),
             _ => {}
         }
     }
-    println!();
+    output::raw(b"\n");
     Ok((text, finish))
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Check {
 /// Prints findings for people (problems on standard error) or as JSON.
 pub(super) fn print(checks: &[Check], json: bool, quiet: bool) {
     if json {
-        println!("{}", serde_json::to_string_pretty(checks).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(checks).unwrap_or_default());
         return;
     }
     for check in checks {
@@ -56,10 +56,10 @@ pub(super) fn print(checks: &[Check], json: bool, quiet: bool) {
                 State::Problem if quiet => {
                     eprintln!("error: {}{}", finding.what, cure.replace("           cure: ", "       "))
                 }
-                State::Problem => println!("problem {:>8}: {}{cure}", check.name, finding.what),
+                State::Problem => say!("problem {:>8}: {}{cure}", check.name, finding.what),
                 _ if quiet => {}
-                State::Advice => println!("advice  {:>8}: {}{cure}", check.name, finding.what),
-                State::Fine => println!("fine    {:>8}: {}", check.name, finding.what),
+                State::Advice => say!("advice  {:>8}: {}{cure}", check.name, finding.what),
+                State::Fine => say!("fine    {:>8}: {}", check.name, finding.what),
             }
         }
     }
