@@ -16,6 +16,8 @@ export API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SER
 export LLMO_API_URL=http://127.0.0.1:$API_PORT
 
 passed=0 failed=0
+# grep that reads to the end: with -q it would leave early, and the writer would die of it.
+has() { grep "$@" >/dev/null; }
 verdict() { # verdict NAME COMMAND…
     local name=$1
     shift
@@ -54,12 +56,12 @@ within() { # within SECONDS COMMAND…: until it succeeds
     until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.05; done
 }
 
-answers_paris() { complete | grep -q Paris; }
-answers_in_the_spec_s_form() { curl -s -m 60 "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | grep -q '"response":"[^"].*"success":true'; }
-is_cached() { curl -s -m 20 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | grep -qi '^x-cache: hit'; }
-dashboard_answers() { curl -sf -m 5 "http://127.0.0.1:$DASHBOARD_PORT/" | grep -qi '<html'; }
-metrics_answer() { curl -sf -m 5 "http://127.0.0.1:$1/metrics" | grep -q '^llmo_build_info'; }
-second_run_is_harmless() { run_stack | grep -q 'Already running'; }
+answers_paris() { complete | has Paris; }
+answers_in_the_spec_s_form() { curl -s -m 60 "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | has '"response":"[^"].*"success":true'; }
+is_cached() { curl -s -m 20 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | has -i '^x-cache: hit'; }
+dashboard_answers() { curl -sf -m 5 "http://127.0.0.1:$DASHBOARD_PORT/" | has -i '<html'; }
+metrics_answer() { curl -sf -m 5 "http://127.0.0.1:$1/metrics" | has '^llmo_build_info'; }
+second_run_is_harmless() { run_stack | has 'Already running'; }
 status_lists_all() { [ "$(./run_microservices.sh status | grep -c running)" = 4 ]; }
 
 say "Questions to the stack"
@@ -75,7 +77,7 @@ verdict "status lists four services" status_lists_all
 
 say "SIGKILL of the model service"
 killed_is_503() { [ "$(status_of)" = 503 ]; }
-says_when() { curl -s -m 5 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "again '"$RANDOM"'"}' | grep -qi '^retry-after:'; }
+says_when() { curl -s -m 5 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "again '"$RANDOM"'"}' | has -i '^retry-after:'; }
 answers_again() { [ "$(status_of)" = 200 ]; }
 # The supervisor is held, so that there is time to look; then it goes on and starts the service again.
 supervisor=$(cat "$LLMO_RUN_DIR/model-service.supervisor.pid")
@@ -95,8 +97,8 @@ say "Everything in one process"
 stop_stack
 run_stack --mono
 verdict "llmo up answers" answers_paris
-run_uses_the_stack() { "$BIN_DIR/llmo" run --raw -n 8 "The capital of France is" | grep -q Paris; }
-ps_lists_the_model() { "$BIN_DIR/llmo" ps | grep -q smollm2-135m; }
+run_uses_the_stack() { "$BIN_DIR/llmo" run --raw -n 8 "The capital of France is" | has Paris; }
+ps_lists_the_model() { "$BIN_DIR/llmo" ps | has smollm2-135m; }
 verdict "llmo run uses the running stack" run_uses_the_stack
 verdict "llmo ps lists the model" ps_lists_the_model
 
