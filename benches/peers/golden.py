@@ -62,6 +62,14 @@ def free_port():
         return s.getsockname()[1]
 
 
+def cpu_features():
+    """What decides over llama.cpp's kernels."""
+    known = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"]
+    with open("/proc/cpuinfo", encoding="ascii") as cpuinfo:
+        flags = next((line.split() for line in cpuinfo if line.startswith("flags")), [])
+    return [feature for feature in known if feature in flags]
+
+
 def wait_until_ready(base, server):
     for _ in range(600):
         if server.poll() is not None:
@@ -125,6 +133,7 @@ def main():
         "made_by": f"llama-server {build} {' '.join(flags)}; benches/peers/golden.py",
         "model_sha256": digest,
         "max_tokens": TOKENS,
+        "cpu": cpu_features(),
         "cases": cases,
     }
     with open(output, "w", encoding="utf-8") as file:

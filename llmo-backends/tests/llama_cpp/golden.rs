@@ -1,22 +1,28 @@
 //! The same tokens as llama.cpp's own server, recorded by `benches/peers/identity.sh`.
 
+use llmo_backends::llama_cpp::LlamaCpp;
 use llmo_core::GenerateRequest;
-use llmo_core::model::{Delta, Message, Prompt, TokenId};
+use llmo_core::model::{FinishReason, Message, Prompt, TokenId};
 use serde::Deserialize;
 
 use crate::support::{load, options, run, shared};
 
-/// Other CPUs use other kernels, which round 8-bit activations differently, and another version of llama.cpp may too. A
-/// token may then differ from the golden one only where both were about equally likely: closer than this, in natural
-/// logarithms. (Between engines, log probabilities of this model's likely tokens differ by 0.1 on average.)
-const NEAR_TIE: f32 = 0.2;
+/// Other CPUs use other kernels, which round differently, and so may another version of llama.cpp; this model's quantised
+/// activations make much of it. A token may then differ from the golden one only where both were about equally likely:
+/// closer than this, in natural logarithms. (Flash attention against plain attention on one machine: up to 0.46.)
+const NEAR_TIE: f32 = 0.8;
 
-/// After such a near-tie the texts go different ways. Most prompts have none.
-const IDENTICAL_AT_LEAST: usize = 12;
+/// Share of such places among all tokens. (Flash against plain attention: 0.033.)
+const NEAR_TIES_AT_MOST: f64 = 0.1;
+
+/// With the kernels that the golden answers were made with, this many of the 20 have no such place.
+const IDENTICAL_AT_LEAST: usize = 18;
 
 #[derive(Deserialize)]
 struct Golden {
     max_tokens: u32,
+    /// What the CPU can that decides over kernels.
+    cpu: Vec<String>,
     cases: Vec<Case>,
 }
 
@@ -44,45 +50,77 @@ fn golden() -> Golden {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Where the answer leaves the golden one: the place and how much likelier ours was, if it is known.
-fn divergence(answer: &Delta, case: &Case) -> Option<(usize, Option<f32>)> {
-    let place =
-        (0..answer.tokens.len().max(case.tokens.len())).find(|&i| answer.tokens.get(i) != case.tokens.get(i))?;
-    let gap = answer.logprobs.get(place).zip(case.tokens.get(place)).and_then(|(ours, golden)| {
-        let theirs = ours.top.iter().find(|alternative| alternative.token == *golden)?;
-        Some(ours.logprob - theirs.logprob)
-    });
-    Some((place, gap))
+/// Does llama.cpp compute here with the kernels that the golden answers were made with?
+fn same_kernels(golden: &Golden) -> bool {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let can = |feature: &str| cpu.lines().find(|line| line.starts_with("flags")).is_some_and(|f| f.contains(feature));
+    let same = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"]
+        .into_iter()
+        .all(|feature| can(feature) == golden.cpu.iter().any(|known| known == feature));
+    // llama.cpp is compiled for this very CPU exactly if this test is.
+    same && cfg!(target_feature = "avx512vnni") == can("avx512_vnni")
+}
+
+/// The places where the model prefers another token than the golden one, and by how much, in natural logarithms.
+///
+/// After each of them the model is given the golden tokens up to there, and goes on.
+async fn near_ties(model: &LlamaCpp, case: &Case, max_tokens: u32) -> Vec<(usize, f32)> {
+    let mut ties = Vec::new();
+    let mut done = 0;
+    let mut prompt = case.prompt();
+    loop {
+        let mut request = GenerateRequest::new(prompt).max_tokens(max_tokens - done as u32);
+        request.logprobs = Some(20);
+        let (answer, _) = run(model, request).await.unwrap();
+        let golden = &case.tokens[done..];
+        let Some(place) = (0..golden.len()).find(|&i| answer.tokens.get(i) != Some(&golden[i])) else { return ties };
+        // An answer that ends early has no log probability there; an end is rarely a matter of rounding.
+        let ours = answer.logprobs.get(place).unwrap_or_else(|| panic!("the answer ends at {}", done + place));
+        let theirs = ours.top.iter().find(|alternative| alternative.token == golden[place]);
+        ties.push((done + place, theirs.map_or(f32::INFINITY, |theirs| ours.logprob - theirs.logprob)));
+        done += place + 1;
+        if done == case.tokens.len() {
+            return ties;
+        }
+        prompt = Prompt::Tokens(case.prompt_tokens.iter().chain(&case.tokens[..done]).copied().collect());
+    }
 }
 
 #[tokio::test]
 async fn greedy_output_is_that_of_llama_cpp_s_own_server() {
     let golden = golden();
     let model = shared();
-    let mut identical = 0;
+    let (mut identical, mut places, mut tokens) = (0, 0, 0);
     for (number, case) in golden.cases.iter().enumerate() {
-        let mut request = GenerateRequest::new(case.prompt()).max_tokens(golden.max_tokens);
-        request.logprobs = Some(10);
-        let (answer, finish) = run(&model, request).await.unwrap();
-        assert_eq!(finish.usage.prompt_tokens, case.prompt_tokens.len() as u64, "tokens of prompt {number}");
-        match divergence(&answer, case) {
-            None => {
-                assert_eq!(case.ended, answer.tokens.len() < golden.max_tokens as usize, "the end of answer {number}");
-                identical += 1;
-            }
-            Some((place, gap)) => {
-                println!("answer {number} differs at token {place}; ours was likelier by {gap:?}");
-                assert!(
-                    gap.is_some_and(|gap| gap < NEAR_TIE),
-                    "answer {number} differs at token {place} by {gap:?}:\n{:?}\n{:?}",
-                    answer.tokens,
-                    case.tokens
-                );
-            }
+        let ties = near_ties(&model, case, golden.max_tokens).await;
+        if !ties.is_empty() {
+            println!("answer {number} differs at (token, by): {ties:?}");
         }
+        assert!(ties.iter().all(|&(_, gap)| gap < NEAR_TIE), "answer {number} differs: {ties:?}");
+        identical += usize::from(ties.is_empty());
+        places += ties.len();
+        tokens += case.tokens.len();
     }
-    println!("{identical} of {} answers are identical", golden.cases.len());
-    assert!(identical >= IDENTICAL_AT_LEAST, "only {identical} answers are identical");
+    println!("{identical} of {} answers are identical; {places} of {tokens} tokens differ", golden.cases.len());
+    assert!((places as f64) < tokens as f64 * NEAR_TIES_AT_MOST);
+    if same_kernels(&golden) {
+        assert!(identical >= IDENTICAL_AT_LEAST, "only {identical} answers are identical");
+    }
+}
+
+#[tokio::test]
+async fn answers_end_where_llama_cpp_s_own_server_ends_them() {
+    let golden = golden();
+    let model = shared();
+    let ended: Vec<&Case> = golden.cases.iter().filter(|case| case.ended).collect();
+    let mut same = 0;
+    for case in &ended {
+        let prompt = case.prompt_tokens.iter().chain(&case.tokens).copied().collect();
+        let (answer, finish) = run(&model, GenerateRequest::new(Prompt::Tokens(prompt)).max_tokens(1)).await.unwrap();
+        same += usize::from(answer.tokens.is_empty() && finish.reason == FinishReason::Stop);
+    }
+    let at_least = if same_kernels(&golden) { ended.len() } else { ended.len() / 2 };
+    assert!(same >= at_least, "{same} of {} answers end", ended.len());
 }
 
 #[tokio::test]

@@ -5,6 +5,18 @@ use std::time::Duration;
 /// Chunks are multiples of this: smaller ones waste time on starting threads.
 const GRAIN: u32 = 16;
 
+/// llama.cpp computes attention for runs of at least this many tokens in tiles, with sums of higher precision.
+const TILE: usize = 64;
+
+/// How many of a prompt's `unread` tokens to run now, with at most `budget`.
+///
+/// A prompt of several runs leaves no short tail: in a run below [`TILE`] tokens flash attention rounds differently, and
+/// the output would not be that of llama.cpp's own tools, which read such a prompt in one run.
+pub(super) fn part(unread: usize, budget: usize) -> usize {
+    let tail = unread.saturating_sub(budget);
+    if (1..TILE).contains(&tail) && budget >= 2 * TILE { unread - TILE } else { unread.min(budget) }
+}
+
 /// Learns the speed of this machine and gives sizes of chunks.
 ///
 /// A running stream waits for each chunk. If a chunk takes about as long as a step of the streams, their pace halves
@@ -71,6 +83,19 @@ mod tests {
         assert_eq!(pace.chunk(true), 48);
         pace.stepped(Duration::from_secs(1));
         assert_eq!(pace.chunk(true), 128);
+    }
+
+    #[test]
+    fn a_prompt_of_several_runs_leaves_no_short_tail() {
+        for length in 1..1000 {
+            let (mut unread, mut runs) = (length, Vec::new());
+            while unread > 0 {
+                runs.push(part(unread, 128));
+                unread -= runs[runs.len() - 1];
+            }
+            assert!(runs.iter().all(|&run| run <= 128 && run >= TILE.min(length)), "{length}: {runs:?}");
+        }
+        assert_eq!(part(100, 48), 48);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use llmo_core::ModelError;
 
 use super::generation::Progress;
+use super::pace::part;
 use super::scheduler::Engine;
 use super::slot::Slot;
 use crate::llama_cpp::forward::{Feed, Forward, ForwardError};
@@ -34,7 +35,8 @@ impl<F: Forward> Engine<F> {
 
     /// Reads a chunk of the prompts that are not read yet. False if there is none.
     ///
-    /// Prompts take turns, each in a run of its own. The chunk may hold the ends of several short prompts.
+    /// Prompts take turns, each in a run of its own. What the first leaves of the chunk goes to prompts that fit into it
+    /// whole: how a prompt is cut does not depend on which others wait.
     pub(super) fn read_prompts(&mut self) -> bool {
         let streams_wait = self.slots.iter().any(|slot| slot.generation.as_ref().is_some_and(|g| g.next.is_some()));
         let mut budget = self.pace.chunk(streams_wait) as usize;
@@ -43,9 +45,12 @@ impl<F: Forward> Engine<F> {
         let mut read = false;
         for index in (first..first + slots).map(|turn| turn % slots) {
             let unread = unread(&self.slots[index]);
-            let count = unread.min(budget);
+            let count = part(unread, budget);
             if count == 0 {
                 continue;
+            }
+            if read && count < unread {
+                break;
             }
             read = true;
             budget -= count;
