@@ -132,10 +132,11 @@ impl Reader {
     }
 }
 
-/// `tool_calls`, `content_filter` and unknown reasons are ends of the model's own: nothing was cut off.
+/// `content_filter` and unknown reasons are ends of the model's own: nothing was cut off.
 fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "length" | "max_tokens" => FinishReason::Length,
+        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
         _ => FinishReason::Stop,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   "lr" │ version u8 │ kind u8 │ blake3 of (key, kind, body), 32 bytes │ body
-//!   body of a generation: deltas (text, token ids, log probabilities), finish reason, stop string, usage
+//!   body of a generation: deltas (text, token ids, log probabilities, pieces of calls), finish reason, stop string, usage
 //!   body of a vector:     tokens read, f32 little-endian each
 //! ```
 //!
@@ -11,12 +11,12 @@
 
 use bytes::Bytes;
 use llmo_core::CacheKey;
-use llmo_core::model::{Delta, Finish, FinishReason, TokenLogprob, TopLogprob, Usage};
+use llmo_core::model::{Delta, Finish, FinishReason, TokenLogprob, ToolCallDelta, TopLogprob, Usage};
 
 use super::varint::{Reader, write_bytes, write_number};
 
 const MAGIC: &[u8; 2] = b"lr";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + blake3::OUT_LEN;
 
 /// A complete generation.
@@ -104,6 +104,7 @@ impl Stored for Generation {
         out.push(match self.finish.reason {
             FinishReason::Stop => 0,
             FinishReason::Length => 1,
+            FinishReason::ToolCalls => 2,
             _ => return false,
         });
         match &self.finish.stop {
@@ -126,6 +127,7 @@ impl Stored for Generation {
         let reason = match reader.byte()? {
             0 => FinishReason::Stop,
             1 => FinishReason::Length,
+            2 => FinishReason::ToolCalls,
             _ => return None,
         };
         let stop = match reader.byte()? {
@@ -153,6 +155,18 @@ fn write_delta(out: &mut Vec<u8>, delta: &Delta) {
         write_number(out, entry.top.len() as u64);
         entry.top.iter().for_each(|top| write_logprob(out, top.token, &top.bytes, top.logprob));
     }
+    write_number(out, delta.tool_calls.len() as u64);
+    for call in &delta.tool_calls {
+        write_number(out, call.index.into());
+        write_optional(out, call.id.as_deref());
+        write_optional(out, call.name.as_deref());
+        write_bytes(out, call.arguments.as_bytes());
+    }
+}
+
+fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    out.push(text.is_some().into());
+    write_bytes(out, text.unwrap_or_default().as_bytes());
 }
 
 fn write_logprob(out: &mut Vec<u8>, token: u32, bytes: &[u8], logprob: f32) {
@@ -172,7 +186,27 @@ fn read_delta(reader: &mut Reader<'_>) -> Option<Delta> {
             Some(TokenLogprob { token, bytes, logprob, top })
         })
         .collect::<Option<_>>()?;
+    delta.tool_calls = (0..reader.count()?).map(|_| read_call(reader)).collect::<Option<_>>()?;
     Some(delta)
+}
+
+fn read_call(reader: &mut Reader<'_>) -> Option<ToolCallDelta> {
+    let mut call = ToolCallDelta::default();
+    call.index = u32::try_from(reader.number()?).ok()?;
+    call.id = read_optional(reader)?;
+    call.name = read_optional(reader)?;
+    call.arguments = reader.text()?;
+    Some(call)
+}
+
+fn read_optional(reader: &mut Reader<'_>) -> Option<Option<String>> {
+    let is_there = reader.byte()?;
+    let text = reader.text()?;
+    match is_there {
+        0 => Some(None),
+        1 => Some(Some(text)),
+        _ => None,
+    }
 }
 
 fn read_logprob(reader: &mut Reader<'_>) -> Option<TopLogprob> {

@@ -12,7 +12,7 @@ use llmo_core::model::{Message, ModelInfo, Prompt, SamplingParams};
 use llmo_core::{CacheKey, EmbedRequest, GenerateRequest};
 
 /// Version of the encoding and of what entries mean.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The key of a generation.
 ///
@@ -23,9 +23,14 @@ pub fn generation(model: &ModelInfo, request: &GenerateRequest) -> Option<CacheK
     fields.prompt(&request.prompt)?;
     fields.number("max_tokens", request.max_tokens.map(u64::from));
     fields.list("stop", request.stop.iter().map(String::as_bytes));
-    fields.sampling(&request.sampling);
+    fields.sampling(&request.sampling)?;
     fields.number("logprobs", request.logprobs.map(u64::from));
     fields.bytes("token_ids", &[request.token_ids.into()]);
+    fields.json("constraint", &request.constraint)?;
+    fields.json("tools", &request.tools)?;
+    fields.json("tool_choice", &request.tool_choice)?;
+    fields.bytes("parallel_tool_calls", &[request.parallel_tool_calls.into()]);
+    fields.json("adapter", &request.adapter)?;
     fields.key("gen")
 }
 
@@ -61,7 +66,7 @@ impl Fields {
 
     fn prompt(&mut self, prompt: &Prompt) -> Option<()> {
         match prompt {
-            Prompt::Chat(messages) => self.messages(messages),
+            Prompt::Chat(messages) => self.messages(messages)?,
             Prompt::Text(text) => self.bytes("prompt text", text.as_bytes()),
             Prompt::Tokens(tokens) => self.list("prompt tokens", tokens.iter().map(|token| token.to_le_bytes())),
             _ => return None,
@@ -69,12 +74,22 @@ impl Fields {
         Some(())
     }
 
-    fn messages(&mut self, messages: &[Message]) {
+    fn messages(&mut self, messages: &[Message]) -> Option<()> {
         let parts = messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]);
         self.list("prompt messages", parts.collect::<Vec<_>>());
+        for message in messages {
+            self.json("calls", &(&message.tool_calls, &message.tool_call_id, &message.name))?;
+        }
+        Some(())
     }
 
-    fn sampling(&mut self, sampling: &SamplingParams) {
+    /// A structure in its serialised form, whose order of fields is fixed. `None` if it has none.
+    fn json(&mut self, name: &str, value: &impl serde::Serialize) -> Option<()> {
+        self.bytes(name, &serde_json::to_vec(value).ok()?);
+        Some(())
+    }
+
+    fn sampling(&mut self, sampling: &SamplingParams) -> Option<()> {
         self.float("temperature", sampling.temperature);
         self.number("top_k", Some(sampling.top_k.into()));
         self.float("top_p", sampling.top_p);
@@ -84,6 +99,9 @@ impl Fields {
         self.float("frequency_penalty", sampling.frequency_penalty);
         self.float("presence_penalty", sampling.presence_penalty);
         self.number("seed", sampling.seed);
+        self.number("penalty_window", Some(sampling.penalty_window.into()));
+        self.json("dry", &sampling.dry)?;
+        self.json("mirostat", &sampling.mirostat)?;
         let bias = sampling.logit_bias.iter().map(|(token, bias)| {
             let mut pair = [0; 8];
             pair[..4].copy_from_slice(&token.to_le_bytes());
@@ -91,6 +109,7 @@ impl Fields {
             pair
         });
         self.list("logit_bias", bias.collect::<Vec<_>>());
+        Some(())
     }
 
     fn bytes(&mut self, name: &str, value: &[u8]) {

@@ -8,6 +8,7 @@ use futures::Stream;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use super::tool::ToolCallDelta;
 use super::{Result, TokenId};
 
 /// One step of a generation.
@@ -34,13 +35,16 @@ pub struct Delta {
     /// One entry a token, if asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<TokenLogprob>,
+    /// Pieces of calls of functions. Their text is not in `text`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
 }
 
 impl Delta {
     /// Text from tokens.
     #[must_use]
     pub fn new(text: impl Into<String>, tokens: Vec<TokenId>) -> Self {
-        Self { text: text.into(), tokens, logprobs: Vec::new() }
+        Self { text: text.into(), tokens, logprobs: Vec::new(), tool_calls: Vec::new() }
     }
 }
 
@@ -102,6 +106,8 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the context was reached.
     Length,
+    /// The model called functions and waits for their results.
+    ToolCalls,
 }
 
 /// Tokens counted.
@@ -238,6 +244,7 @@ impl EventStream {
                     whole.text.push_str(&delta.text);
                     whole.tokens.extend(delta.tokens);
                     whole.logprobs.extend(delta.logprobs);
+                    whole.tool_calls.extend(delta.tool_calls);
                 }
                 Event::Finish(finish) => return Ok((whole, finish)),
             }

@@ -66,6 +66,15 @@ pub struct Capabilities {
     pub logprobs: bool,
     /// Deltas carry token ids.
     pub token_ids: bool,
+    /// Constraints on the output are enforced.
+    #[serde(default)]
+    pub constraints: bool,
+    /// The model was taught to call functions.
+    #[serde(default)]
+    pub tools: bool,
+    /// [`rerank`](super::Model::rerank) works.
+    #[serde(default)]
+    pub rerank: bool,
 }
 
 /// How weights are stored. The name is GGUF's (`Q4_1`, `Q8_0`, `F16`, …).

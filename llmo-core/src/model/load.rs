@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A snapshot of a model's load. All counts are of this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Load {
     /// Sequences that can be decoded at once.
@@ -16,6 +17,18 @@ pub struct Load {
     pub queued_tokens: u64,
     /// Used share of the KV cache, 0.0 to 1.0.
     pub kv_used: f32,
+    /// Prompt tokens that were looked up in the prefix cache since the start.
+    pub prefix_query_tokens: u64,
+    /// Of these, how many were found and not computed again.
+    pub prefix_hit_tokens: u64,
+    /// Prompt tokens that were computed since the start.
+    pub prefill_tokens: u64,
+    /// Tokens generated since the start.
+    pub decode_tokens: u64,
+    /// Tokens that were guessed ahead (speculative decoding) since the start.
+    pub draft_tokens: u64,
+    /// Of these, how many were right.
+    pub draft_accepted_tokens: u64,
 }
 
 impl Load {

@@ -1,5 +1,6 @@
 //! The [`Model`] trait and everything that passes through it.
 //!
+//! * [`constraint`]: what the output must look like. [`tool`]: functions that the model may call.
 //! * [`request`]: what a caller asks for, independent of any HTTP dialect.
 //! * [`message`]: chat messages, the dialect-neutral form.
 //! * [`sampling`]: sampling parameters and their validation.
@@ -8,6 +9,7 @@
 //! * [`error`]: what can go wrong, named for the caller.
 //! * [`registry`]: finding a model by name.
 
+pub mod constraint;
 pub mod error;
 pub mod event;
 pub mod info;
@@ -16,8 +18,10 @@ pub mod message;
 pub mod registry;
 pub mod request;
 pub mod sampling;
+pub mod tool;
 mod traits;
 
+pub use constraint::Constraint;
 pub use error::{ModelError, Result};
 pub use event::{
     CacheStatus, Delta, Event, EventStream, Finish, FinishReason, Origin, Timings, TokenLogprob, TopLogprob, Usage,
@@ -26,6 +30,9 @@ pub use info::{Capabilities, ModelInfo, Quantisation};
 pub use load::Load;
 pub use message::{Message, Role};
 pub use registry::{Models, SingleModel};
-pub use request::{CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, TokenizeOptions};
-pub use sampling::{SamplingParams, TokenId};
+pub use request::{
+    Adapter, CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, Ranking, RerankRequest, TokenizeOptions,
+};
+pub use sampling::{DryParams, MirostatParams, SamplingParams, TokenId};
+pub use tool::{Tool, ToolCall, ToolCallDelta, ToolChoice};
 pub use traits::Model;

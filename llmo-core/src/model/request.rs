@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::constraint::Constraint;
 use super::sampling::{SamplingParams, TokenId};
+use super::tool::{Tool, ToolChoice};
 use super::{Message, ModelError, Origin, Result, Usage};
 
 /// Most stop strings a request may have.
@@ -51,6 +53,38 @@ pub struct GenerateRequest {
     pub tenant: Option<String>,
     /// May the answer come from, and go to, a response cache?
     pub cache: CacheUse,
+    /// What the output must look like. With tools it holds for answers that call none.
+    pub constraint: Option<Constraint>,
+    /// Functions that the model may call; only in a conversation.
+    pub tools: Vec<Tool>,
+    /// Must it call one?
+    pub tool_choice: ToolChoice,
+    /// May it call several at once?
+    pub parallel_tool_calls: bool,
+    /// Small weights over the model's own.
+    pub adapter: Option<Adapter>,
+    /// Who goes first in a queue: the larger number. Neighbours of equal priority are served in turn.
+    pub priority: i8,
+    /// W3C trace context (`traceparent`) of the caller, passed on to whatever this request causes.
+    pub traceparent: Option<String>,
+}
+
+/// A LoRA adapter for one request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Adapter {
+    /// Its name among the adapters of the model.
+    pub name: String,
+    /// How strongly it works: 0.0 not at all, 1.0 as trained.
+    pub scale: f32,
+}
+
+impl Adapter {
+    /// An adapter at full strength.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), scale: 1.0 }
+    }
 }
 
 /// How a request uses response caches.
@@ -82,6 +116,13 @@ impl GenerateRequest {
             request_id: None,
             tenant: None,
             cache: CacheUse::Default,
+            constraint: None,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: true,
+            adapter: None,
+            priority: 0,
+            traceparent: None,
         }
     }
 
@@ -220,6 +261,57 @@ impl Embeddings {
     #[must_use]
     pub fn new(vectors: Vec<Vec<f32>>, usage: Usage) -> Self {
         Self { vectors, usage, origin: Origin::default() }
+    }
+}
+
+/// A request to judge documents by how well they answer a query.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RerankRequest {
+    /// What is looked for.
+    pub query: String,
+    /// The candidates.
+    pub documents: Vec<String>,
+    /// Cut a document that is too long, instead of refusing it.
+    pub truncate: bool,
+    /// Identifies the request in logs.
+    pub request_id: Option<String>,
+    /// After this instant nobody waits for the answer.
+    pub deadline: Option<Instant>,
+    /// Who asks, as far as caches and limits must keep callers apart.
+    pub tenant: Option<String>,
+}
+
+impl RerankRequest {
+    /// Judges these documents.
+    #[must_use]
+    pub fn new<S: Into<String>>(query: impl Into<String>, documents: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            query: query.into(),
+            documents: documents.into_iter().map(Into::into).collect(),
+            truncate: true,
+            request_id: None,
+            deadline: None,
+            tenant: None,
+        }
+    }
+}
+
+/// What [`Model::rerank`](super::Model::rerank) gives.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Ranking {
+    /// One score a document, in the order of the documents; higher is better.
+    pub scores: Vec<f32>,
+    /// Tokens read.
+    pub usage: Usage,
+}
+
+impl Ranking {
+    /// Scores and what they cost.
+    #[must_use]
+    pub fn new(scores: Vec<f32>, usage: Usage) -> Self {
+        Self { scores, usage }
     }
 }
 

@@ -37,6 +37,63 @@ pub struct SamplingParams {
     pub seed: Option<u64>,
     /// Added to the logits of these tokens. -100.0 to 100.0.
     pub logit_bias: Vec<(TokenId, f32)>,
+    /// How many of the last tokens the penalties look at; 0: all.
+    pub penalty_window: u32,
+    /// Penalises the continuation of repeated sequences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry: Option<DryParams>,
+    /// Keeps the surprise of the output constant. Takes the place of top-k, typical, top-p and min-p.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirostat: Option<MirostatParams>,
+}
+
+/// DRY, "don't repeat yourself": a token that would continue a repetition of `n` tokens loses
+/// `multiplier · base^(n - allowed_length)` from its logit (p-e-w, text-generation-webui #5677).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct DryParams {
+    /// Strength; above 0.0, to 100.0.
+    pub multiplier: f32,
+    /// Growth for each repeated token; 1.0 to 8.0.
+    pub base: f32,
+    /// Repetitions up to this length are free. 1 to 1024.
+    pub allowed_length: u32,
+    /// How many of the last tokens are searched for repetitions; 0: all.
+    pub window: u32,
+    /// No repetition reaches across these texts. At most 16.
+    pub sequence_breakers: Vec<String>,
+}
+
+impl Default for DryParams {
+    fn default() -> Self {
+        Self {
+            multiplier: 0.8,
+            base: 1.75,
+            allowed_length: 2,
+            window: 0,
+            sequence_breakers: ["\n", ":", "\"", "*"].map(String::from).to_vec(),
+        }
+    }
+}
+
+/// Mirostat (Basu et al., 2021).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct MirostatParams {
+    /// 1 or 2.
+    pub version: u8,
+    /// Target surprise, in bits. Above 0.0, to 20.0.
+    pub tau: f32,
+    /// How fast it adapts. Above 0.0, to 1.0.
+    pub eta: f32,
+}
+
+impl Default for MirostatParams {
+    fn default() -> Self {
+        Self { version: 2, tau: 5.0, eta: 0.1 }
+    }
 }
 
 impl Default for SamplingParams {
@@ -52,6 +109,9 @@ impl Default for SamplingParams {
             presence_penalty: 0.0,
             seed: None,
             logit_bias: Vec::new(),
+            penalty_window: 0,
+            dry: None,
+            mirostat: None,
         }
     }
 }

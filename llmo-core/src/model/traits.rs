@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, ModelError, ModelInfo, Result, TokenId,
-    TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, ModelError, ModelInfo, Ranking, RerankRequest,
+    Result, TokenId, TokenizeOptions,
 };
 
 /// A language model, wherever it runs: in this process, behind HTTP, or behind layers over other models.
@@ -51,6 +51,24 @@ pub trait Model: Send + Sync {
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         let _ = tokens;
         Err(ModelError::unsupported(self.info(), "detokenization"))
+    }
+
+    /// The text that the model is given for this request: the chat template applied to its messages and tools.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] without a chat template, [`ModelError::InvalidRequest`] if the template refuses.
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        let _ = request;
+        Err(ModelError::unsupported(self.info(), "rendering of its chat template"))
+    }
+
+    /// How well each document answers the query: one score a document, in order; higher is better.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] unless `info().capabilities.rerank`.
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        let _ = request;
+        Err(ModelError::unsupported(self.info(), "reranking"))
     }
 
     /// How busy the model is right now: what a router needs. Cheap; may be a little stale.

@@ -127,6 +127,9 @@ fn both(a: Capabilities, b: Capabilities) -> Capabilities {
     both.tokenize &= b.tokenize;
     both.logprobs &= b.logprobs;
     both.token_ids &= b.token_ids;
+    both.constraints &= b.constraints;
+    both.tools &= b.tools;
+    both.rerank &= b.rerank;
     both
 }
 

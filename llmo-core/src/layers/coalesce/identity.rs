@@ -13,6 +13,8 @@ impl Identity {
         let mut request = request.clone();
         request.request_id = None;
         request.deadline = None;
+        request.priority = 0;
+        request.traceparent = None;
         Self(request)
     }
 }

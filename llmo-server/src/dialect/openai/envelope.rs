@@ -91,6 +91,7 @@ struct Chunk<'a, C> {
 pub(in crate::dialect) fn reason(finish: &Finish) -> &'static str {
     match finish.reason {
         FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
         _ => "stop",
     }
 }
