@@ -14,6 +14,7 @@
 //!
 //! * [`options`]: what can be chosen. `sizing`: what follows from it.
 //! * `weights`, `load`: a file becomes a model. `runtime`: llama.cpp's process-wide state.
+//! * `kernels`: which of llama.cpp's kernels compute.
 //! * `vocabulary`, `prompt`: text to tokens and back.
 //! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements.
 //!
@@ -24,6 +25,7 @@ mod context;
 mod cores;
 mod engine;
 mod forward;
+mod kernels;
 mod load;
 mod model;
 pub mod options;
@@ -33,5 +35,6 @@ mod sizing;
 mod vocabulary;
 mod weights;
 
+pub use kernels::Kernels;
 pub use model::LlamaCpp;
 pub use options::{KvType, LlamaCppOptions};

@@ -12,22 +12,28 @@ use parking_lot::Mutex;
 /// llama.cpp, started at the first call and never stopped: models may live as long as the process. Its log goes to
 /// `tracing`, under the target `llama-cpp-2`.
 pub(super) fn backend() -> Result<&'static LlamaBackend, String> {
-    static BACKEND: OnceLock<Result<LlamaBackend, LlamaCppError>> = OnceLock::new();
+    static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     BACKEND
         .get_or_init(|| {
             send_logs_to_tracing(LogOptions::default());
-            LlamaBackend::init()
+            super::kernels::load()?;
+            LlamaBackend::init().map_err(|e: LlamaCppError| e.to_string())
         })
         .as_ref()
         .map_err(|e| format!("llama.cpp does not start: {e}"))
 }
 
+/// Calls what llama.cpp does not allow on two threads at once.
+pub(super) fn exclusively<T>(work: impl FnOnce() -> T) -> T {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    work()
+}
+
 /// Creates a context. One at a time: llama.cpp changes the model while it does so.
 pub(super) fn new_context(model: &LlamaModel, params: LlamaContextParams) -> Result<LlamaContext<'_>, String> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let backend = backend()?;
-    let _guard = ONE_AT_A_TIME.lock();
-    model.new_context(backend, params).map_err(|_| {
+    exclusively(|| model.new_context(backend, params)).map_err(|_| {
         "llama.cpp could not create a context; is there enough memory for the KV cache? Fewer slots or a smaller \
          context need less"
             .to_owned()
