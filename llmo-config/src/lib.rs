@@ -23,6 +23,6 @@ pub use error::ConfigError;
 pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use sections::{
-    CacheBackend, CacheConfig, Config, EngineKind, GatewayConfig, LimitsConfig, LogConfig, LogFormat, ModelConfig,
-    Policy, StoreBackend, StoreConfig,
+    CacheBackend, CacheConfig, Config, EngineKind, GatewayConfig, Isolation, LimitsConfig, LogConfig, LogFormat,
+    ModelConfig, Policy, StoreBackend, StoreConfig,
 };

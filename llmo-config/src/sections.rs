@@ -124,6 +124,11 @@ pub struct ModelConfig {
     pub max_queued: usize,
     /// Spend 8 instead of 16 bits where that saves memory (`USE_INT8`).
     pub int8: bool,
+    /// Where native engines run: auto, process or none.
+    pub isolation: Isolation,
+    /// An engine that has work and gets nothing done for so many seconds is ended and started again. Only in a process
+    /// of its own.
+    pub stall_seconds: u64,
     /// Simulator only: tokens a second and stream.
     pub sim_tokens_per_second: f64,
 }
@@ -141,8 +146,32 @@ impl Default for ModelConfig {
             threads: 0,
             max_queued: 64,
             int8: false,
+            isolation: Isolation::Auto,
+            stall_seconds: 120,
             sim_tokens_per_second: 100.0,
         }
+    }
+}
+
+/// Where native engines (llama.cpp) run. They can abort the process they are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Isolation {
+    /// In a process of their own under the model service; in the same process under `llmo up`.
+    #[default]
+    Auto,
+    /// Each in a process of its own: an abort ends that process only.
+    Process,
+    /// In the process that loads them.
+    None,
+}
+
+impl Isolation {
+    /// What a model service takes for `auto`.
+    #[must_use]
+    pub fn in_service(self) -> Self {
+        if self == Self::Auto { Self::Process } else { self }
     }
 }
 

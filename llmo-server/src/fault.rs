@@ -162,7 +162,7 @@ fn model_status(error: &ModelError) -> StatusCode {
         ModelError::Unavailable { .. } | ModelError::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
         ModelError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
         ModelError::Corrupt { .. } => StatusCode::CONFLICT,
-        ModelError::Upstream { .. } => StatusCode::BAD_GATEWAY,
+        ModelError::Upstream { .. } | ModelError::Crashed { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

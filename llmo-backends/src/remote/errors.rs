@@ -102,7 +102,7 @@ impl WireError {
             "overloaded" => {
                 ModelError::Overloaded { reason: reason(message, "overloaded: "), retry_after: self.retry_after() }
             }
-            "unavailable" => {
+            "model_unavailable" | "unavailable" => {
                 ModelError::Unavailable { reason: reason(message, "unavailable: "), retry_after: self.retry_after() }
             }
             "deadline_exceeded" => {
@@ -119,6 +119,7 @@ impl WireError {
             "upstream_failed" => {
                 ModelError::Upstream { message: after(message, "upstream failed: ").to_owned(), started }
             }
+            "upstream_crashed" => ModelError::Crashed { message: message.to_owned() },
             "internal" => ModelError::Internal(after(message, "internal error: ").to_owned()),
             _ => return None,
         })

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ModelInfo;
 
 /// Result of a model operation.
@@ -10,7 +12,7 @@ pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 /// Why a model refused, or could not finish, a request.
 ///
 /// A dialect maps each variant to a status and an error body in one place (`llmo-server`).
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ModelError {
     /// A parameter is wrong. The caller must change the request.
@@ -91,6 +93,13 @@ pub enum ModelError {
         /// Output may have been produced: the request can't simply be sent again.
         started: bool,
     },
+    /// The engine died of this very request, so far as anybody can tell: it was there at two deaths. It is not tried
+    /// again, here or elsewhere.
+    #[error("{message}")]
+    Crashed {
+        /// What was seen, and how long the request stays refused.
+        message: String,
+    },
     /// The backend failed in a way it should not have.
     #[error("internal error: {0}")]
     Internal(String),
@@ -131,11 +140,12 @@ impl ModelError {
             Self::NotFound { .. } => "model_not_found",
             Self::Unsupported { .. } => "unsupported",
             Self::Overloaded { .. } => "overloaded",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Unavailable { .. } => "model_unavailable",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::Shutdown => "shutdown",
             Self::Corrupt { .. } => "model_corrupt",
             Self::Upstream { .. } => "upstream_failed",
+            Self::Crashed { .. } => "upstream_crashed",
             Self::Internal(_) => "internal",
         }
     }

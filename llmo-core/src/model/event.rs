@@ -190,7 +190,7 @@ impl CacheStatus {
 }
 
 /// Where an answer comes from: known when the stream starts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Origin {
     /// What the response cache did.

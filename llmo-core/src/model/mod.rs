@@ -6,6 +6,7 @@
 //! * [`sampling`]: sampling parameters and their validation.
 //! * [`event`]: what comes back, and the stream that carries it.
 //! * [`info`]: what a model is and can do. [`load`]: how busy it is.
+//! * [`process`]: how a model is that runs in a process of its own.
 //! * [`error`]: what can go wrong, named for the caller.
 //! * [`registry`]: finding a model by name.
 
@@ -15,6 +16,7 @@ pub mod event;
 pub mod info;
 pub mod load;
 pub mod message;
+pub mod process;
 pub mod registry;
 pub mod request;
 pub mod sampling;
@@ -29,6 +31,7 @@ pub use event::{
 pub use info::{Capabilities, ModelInfo, Quantisation};
 pub use load::Load;
 pub use message::{Message, Role};
+pub use process::Process;
 pub use registry::{Models, SingleModel};
 pub use request::{
     Adapter, CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, Ranking, RerankRequest, TokenizeOptions,

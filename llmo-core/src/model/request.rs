@@ -29,8 +29,9 @@ pub enum Prompt {
     Tokens(Vec<TokenId>),
 }
 
-/// A request to generate text.
-#[derive(Debug, Clone, PartialEq)]
+/// A request to generate text. Its serialised form is for processes of one build: an instant means nothing elsewhere, so
+/// the deadline is not in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GenerateRequest {
     /// The input.
@@ -46,6 +47,7 @@ pub struct GenerateRequest {
     /// The caller reads token ids: a remote model asks its upstream for them.
     pub token_ids: bool,
     /// After this instant nobody waits for the answer: the model stops, or does not start.
+    #[serde(skip)]
     pub deadline: Option<Instant>,
     /// Identifies the request in logs of every service it passes.
     pub request_id: Option<String>,
@@ -209,7 +211,7 @@ impl GenerateRequest {
 }
 
 /// A request to embed texts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EmbedRequest {
     /// The texts; one vector each.
@@ -221,6 +223,7 @@ pub struct EmbedRequest {
     /// Identifies the request in logs.
     pub request_id: Option<String>,
     /// After this instant nobody waits for the answer.
+    #[serde(skip)]
     pub deadline: Option<Instant>,
     /// Who asks, as far as caches and limits must keep callers apart.
     pub tenant: Option<String>,
@@ -245,7 +248,7 @@ impl EmbedRequest {
 }
 
 /// What [`Model::embed`](super::Model::embed) gives.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Embeddings {
     /// One vector an input, in order, all of one length and of unit norm.
@@ -265,7 +268,7 @@ impl Embeddings {
 }
 
 /// A request to judge documents by how well they answer a query.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RerankRequest {
     /// What is looked for.
@@ -277,6 +280,7 @@ pub struct RerankRequest {
     /// Identifies the request in logs.
     pub request_id: Option<String>,
     /// After this instant nobody waits for the answer.
+    #[serde(skip)]
     pub deadline: Option<Instant>,
     /// Who asks, as far as caches and limits must keep callers apart.
     pub tenant: Option<String>,
@@ -298,7 +302,7 @@ impl RerankRequest {
 }
 
 /// What [`Model::rerank`](super::Model::rerank) gives.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ranking {
     /// One score a document, in the order of the documents; higher is better.
@@ -316,7 +320,7 @@ impl Ranking {
 }
 
 /// How text becomes tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenizeOptions {
     /// Add the tokens that the model wants around every text (BOS, `[CLS]`).

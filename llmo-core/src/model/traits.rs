@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, ModelError, ModelInfo, Ranking, RerankRequest,
-    Result, TokenId, TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, ModelError, ModelInfo, Process, Ranking,
+    RerankRequest, Result, TokenId, TokenizeOptions,
 };
 
 /// A language model, wherever it runs: in this process, behind HTTP, or behind layers over other models.
@@ -73,4 +73,9 @@ pub trait Model: Send + Sync {
 
     /// How busy the model is right now: what a router needs. Cheap; may be a little stale.
     fn load(&self) -> Load;
+
+    /// The process that the model runs in, if it has one of its own. Cheap.
+    fn process(&self) -> Option<Process> {
+        None
+    }
 }

@@ -78,7 +78,7 @@ async fn without_replicas_it_refuses_at_once_and_serves_again_soon_after_the_fir
     let wait: u64 = answer.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
     assert!((1..=10).contains(&wait), "{wait}");
     let error: Value = answer.json().await.expect("JSON");
-    assert_eq!(error["error"]["code"], "unavailable");
+    assert_eq!(error["error"]["code"], "model_unavailable");
     assert!(!error.to_string().contains("127.0.0.1"), "addresses stay inside: {error}");
 
     site.services[1].start_again().await;
