@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures::StreamExt;
 use llmo_backends::sim::{SimModel, SimOptions};
-use llmo_core::model::{Load, Result, TokenId, TokenizeOptions};
+use llmo_core::model::{KeepAlive, Load, Ranking, RerankRequest, Result, TokenId, TokenizeOptions};
 use llmo_core::{EmbedRequest, Embeddings, EventStream, GenerateRequest, Model, ModelInfo};
 
 struct Stopwatch(Arc<dyn Model>);
@@ -44,6 +44,18 @@ impl Model for Stopwatch {
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         self.0.detokenize(tokens).await
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.0.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.0.rerank(request).await
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.0.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use llmo_core::model::{Model, ModelInfo, Models, Result};
+use llmo_core::model::{Model, ModelInfo, Models, Result, RunningModel};
 use parking_lot::Mutex;
 
 /// Puts layers around a model.
@@ -47,6 +47,10 @@ impl<M: Models> Models for LayeredModels<M> {
 
     async fn list(&self) -> Vec<ModelInfo> {
         self.inner.list().await
+    }
+
+    async fn running(&self) -> Vec<RunningModel> {
+        self.inner.running().await
     }
 
     fn ready(&self) -> std::result::Result<(), Vec<String>> {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use llmo_backends::remote::{RemoteModel, RemoteOptions};
 use llmo_config::GatewayConfig;
 use llmo_core::model::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo, Result, TokenId,
-    TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelError, ModelInfo, Ranking,
+    RerankRequest, Result, TokenId, TokenizeOptions,
 };
 
 use crate::replica::Connect;
@@ -82,6 +82,18 @@ impl Model for Upstream {
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         self.0.detokenize(tokens).await.map_err(Self::told_apart)
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.0.render(request).await.map_err(Self::told_apart)
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.0.rerank(request).await.map_err(Self::told_apart)
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.0.keep(keep_alive).await.map_err(Self::told_apart)
     }
 
     fn load(&self) -> Load {

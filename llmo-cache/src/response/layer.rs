@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use llmo_core::model::{
-    CacheStatus, CacheUse, Event, EventStream, Load, Model, ModelInfo, Origin, Result, TokenId, TokenizeOptions,
+    CacheStatus, CacheUse, Event, EventStream, KeepAlive, Load, Model, ModelInfo, Origin, Ranking, RerankRequest,
+    Result, TokenId, TokenizeOptions,
 };
 use llmo_core::{Cache, CacheKey, EmbedRequest, Embeddings, GenerateRequest, PutOptions};
 use tokio::sync::Semaphore;
@@ -131,6 +132,18 @@ impl Model for ResponseCache {
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         self.inner.detokenize(tokens).await
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.inner.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.inner.rerank(request).await
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -10,8 +10,8 @@ use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::{
-    EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo, Result, TokenId,
-    TokenizeOptions,
+    EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelError, ModelInfo,
+    Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
 };
 
 /// How much at once.
@@ -108,6 +108,18 @@ impl Model for Limit {
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         self.inner.detokenize(tokens).await
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.inner.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.inner.rerank(request).await
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures::Stream;
 
 use crate::model::{
-    Delta, EmbedRequest, Embeddings, Event, EventStream, Finish, GenerateRequest, Load, Model, ModelError, ModelInfo,
-    Origin, Result, TokenId, TokenizeOptions,
+    Delta, EmbedRequest, Embeddings, Event, EventStream, Finish, GenerateRequest, KeepAlive, Load, Model, ModelError,
+    ModelInfo, Origin, Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
 };
 
 /// Wants to know about generations: metrics, logs, traces.
@@ -95,6 +95,18 @@ impl Model for Observe {
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         self.inner.detokenize(tokens).await
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.inner.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.inner.rerank(request).await
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Residence;
+
 /// A snapshot of a model's load. All counts are of this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -29,6 +31,9 @@ pub struct Load {
     pub draft_tokens: u64,
     /// Of these, how many were right.
     pub draft_accepted_tokens: u64,
+    /// Is it in memory? `None`: it always is, or nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residence: Option<Residence>,
 }
 
 impl Load {

@@ -8,7 +8,7 @@
 //! * [`info`]: what a model is and can do. [`load`]: how busy it is.
 //! * [`process`]: how a model is that runs in a process of its own.
 //! * [`error`]: what can go wrong, named for the caller.
-//! * [`registry`]: finding a model by name.
+//! * [`registry`]: finding a model by name. [`residence`]: models that come and go.
 
 pub mod constraint;
 pub mod error;
@@ -19,6 +19,7 @@ pub mod message;
 pub mod process;
 pub mod registry;
 pub mod request;
+pub mod residence;
 pub mod sampling;
 pub mod tool;
 mod traits;
@@ -36,6 +37,7 @@ pub use registry::{Models, SingleModel};
 pub use request::{
     Adapter, CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, Ranking, RerankRequest, TokenizeOptions,
 };
+pub use residence::{KeepAlive, Residence, ResidenceState, RunningModel};
 pub use sampling::{DryParams, MirostatParams, SamplingParams, TokenId};
 pub use tool::{Tool, ToolCall, ToolCallDelta, ToolChoice};
 pub use traits::Model;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Model, ModelError, ModelInfo, Result};
+use super::{Model, ModelError, ModelInfo, Result, RunningModel};
 
 /// A set of models: what an HTTP front end serves. A model service holds loaded models, a gateway routes to replicas.
 #[async_trait]
 pub trait Models: Send + Sync {
-    /// The model of this name; the empty name means the default model. May load it.
+    /// The model of this name; the empty name means the default model. Loads nothing: a model that isn't in memory is
+    /// loaded by its first request, or by [`Model::keep`].
     ///
     /// # Errors
     /// [`ModelError::NotFound`] with a suggestion; [`ModelError::Unavailable`] while it can't be served.
@@ -17,6 +18,18 @@ pub trait Models: Send + Sync {
 
     /// All models that can be asked for, the default model first.
     async fn list(&self) -> Vec<ModelInfo>;
+
+    /// Those that are in memory, or on their way there.
+    async fn running(&self) -> Vec<RunningModel> {
+        let mut running = Vec::new();
+        for info in self.list().await {
+            // One that can't be had right now has no load to tell.
+            if let Ok(model) = self.resolve(&info.id).await {
+                running.extend(RunningModel::new(info, model.load()));
+            }
+        }
+        running
+    }
 
     /// Can requests be served? Otherwise the reasons, for `/readyz`.
     ///
@@ -33,6 +46,10 @@ impl<M: Models + ?Sized> Models for Arc<M> {
 
     async fn list(&self) -> Vec<ModelInfo> {
         (**self).list().await
+    }
+
+    async fn running(&self) -> Vec<RunningModel> {
+        (**self).running().await
     }
 
     fn ready(&self) -> std::result::Result<(), Vec<String>> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::constraint::Constraint;
 use super::sampling::{SamplingParams, TokenId};
 use super::tool::{Tool, ToolChoice};
-use super::{Message, ModelError, Origin, Result, Usage};
+use super::{KeepAlive, Message, ModelError, Origin, Result, Usage};
 
 /// Most stop strings a request may have.
 pub const MAX_STOPS: usize = 16;
@@ -69,6 +69,8 @@ pub struct GenerateRequest {
     pub priority: i8,
     /// W3C trace context (`traceparent`) of the caller, passed on to whatever this request causes.
     pub traceparent: Option<String>,
+    /// How long the model stays in memory after this request; `None`: as long as was said last.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// A LoRA adapter for one request.
@@ -125,6 +127,7 @@ impl GenerateRequest {
             adapter: None,
             priority: 0,
             traceparent: None,
+            keep_alive: None,
         }
     }
 
@@ -229,6 +232,8 @@ pub struct EmbedRequest {
     pub tenant: Option<String>,
     /// May vectors come from, and go to, a cache?
     pub cache: CacheUse,
+    /// How long the model stays in memory after this request; `None`: as long as was said last.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 impl EmbedRequest {
@@ -243,6 +248,7 @@ impl EmbedRequest {
             deadline: None,
             tenant: None,
             cache: CacheUse::Default,
+            keep_alive: None,
         }
     }
 }

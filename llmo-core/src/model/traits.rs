@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, ModelError, ModelInfo, Process, Ranking,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, ModelError, ModelInfo, Process, Ranking,
     RerankRequest, Result, TokenId, TokenizeOptions,
 };
 
@@ -69,6 +69,16 @@ pub trait Model: Send + Sync {
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
         let _ = request;
         Err(ModelError::unsupported(self.info(), "reranking"))
+    }
+
+    /// Loads the model if it comes and goes and isn't in memory, and says how long it stays there after its last use:
+    /// [`KeepAlive::NOT_AT_ALL`] unloads it, once nobody uses it. A model that is always there has nothing to do.
+    ///
+    /// # Errors
+    /// Those of loading; [`ModelError::Unsupported`] for unloading what may not be unloaded.
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        let _ = keep_alive;
+        Ok(())
     }
 
     /// How busy the model is right now: what a router needs. Cheap; may be a little stale.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use llmo_core::model::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelInfo, Models, Result, TokenId,
-    TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Models, Ranking,
+    RerankRequest, Result, RunningModel, TokenId, TokenizeOptions,
 };
 
 use super::Traffic;
@@ -56,6 +56,19 @@ impl Model for Metered {
         self.inner.detokenize(tokens).await
     }
 
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.inner.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        let running = self.traffic.begin();
+        self.inner.rerank(request).await.inspect_err(|error| running.failed(error))
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.inner.keep(keep_alive).await
+    }
+
     fn load(&self) -> Load {
         self.inner.load()
     }
@@ -83,6 +96,10 @@ impl<M: Models> Models for MeteredModels<M> {
 
     async fn list(&self) -> Vec<ModelInfo> {
         self.inner.list().await
+    }
+
+    async fn running(&self) -> Vec<RunningModel> {
+        self.inner.running().await
     }
 
     fn ready(&self) -> std::result::Result<(), Vec<String>> {

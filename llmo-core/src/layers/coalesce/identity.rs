@@ -15,6 +15,7 @@ impl Identity {
         request.deadline = None;
         request.priority = 0;
         request.traceparent = None;
+        request.keep_alive = None;
         Self(request)
     }
 }

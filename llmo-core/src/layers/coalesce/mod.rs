@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 
 use crate::model::{
-    CacheUse, EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelInfo, Result, TokenId,
-    TokenizeOptions,
+    CacheUse, EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Ranking,
+    RerankRequest, Result, TokenId, TokenizeOptions,
 };
 use identity::Identity;
 use run::Run;
@@ -131,6 +131,18 @@ impl Model for Coalesce {
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         self.shared.inner.detokenize(tokens).await
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.shared.inner.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.shared.inner.rerank(request).await
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.shared.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {
