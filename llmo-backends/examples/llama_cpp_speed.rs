@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cache, attention     prefill   1 stream  8 streams 32 streams   idle gap  gap while reading");
     for (kv_type, flash_attention) in [(KvType::F16, true), (KvType::F16, false), (KvType::Q8_0, true)] {
         let mut options = LlamaCppOptions::default();
-        (options.kv_type, options.flash_attention, options.threads) = (kv_type, flash_attention, threads);
+        (options.kv_type, options.flash_attention, options.threads) = (Some(kv_type), Some(flash_attention), threads);
         (options.slots, options.context_length) = (32, Some(1024));
         let model = LlamaCpp::load(Path::new(&path), options)?;
         let prefill = prefill(&model).await?;

@@ -19,14 +19,22 @@ pub(super) struct ContextShape {
     pub(super) slots: u32,
     /// Tokens a sequence.
     pub(super) context_length: u32,
+    /// Most tokens of prompts in one run.
+    pub(super) prefill_chunk: u32,
     /// Most tokens in one run.
     pub(super) batch: u32,
+    /// Most tokens that llama.cpp computes at once; at most `batch`.
+    pub(super) micro_batch: u32,
     /// Threads that compute.
     pub(super) threads: u32,
+    /// Threads that compute runs of more than one token a sequence.
+    pub(super) threads_batch: u32,
     /// How keys and values are stored.
     pub(super) kv_type: KvType,
     /// Fused attention.
     pub(super) flash_attention: bool,
+    /// One cache for all sequences.
+    pub(super) kv_unified: bool,
 }
 
 /// A context and the batch that feeds it. Belongs to one thread.
@@ -38,7 +46,7 @@ pub(super) struct Context<'model> {
 impl<'model> Context<'model> {
     /// Allocates the KV cache and the compute buffers.
     ///
-    /// One KV stream a sequence: attention then reads a sequence's own cells only. A unified cache, llama-server's
+    /// One KV stream a sequence, if not told otherwise: attention then reads a sequence's own cells only. A unified cache, llama-server's
     /// default, decodes 32 sequences at a third of the speed (design facts).
     pub(super) fn new(model: &'model LlamaModel, shape: &ContextShape) -> Result<Self, String> {
         let kv_type = match shape.kv_type {
@@ -46,18 +54,18 @@ impl<'model> Context<'model> {
             KvType::Q8_0 => KvCacheType::Q8_0,
         };
         let total = shape.context_length.checked_mul(shape.slots).ok_or("the context is too long for so many slots")?;
-        let threads = i32::try_from(shape.threads).map_err(|e| e.to_string())?;
+        let threads = |count: u32| i32::try_from(count).map_err(|e| e.to_string());
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(total))
             .with_n_seq_max(shape.slots)
             .with_n_batch(shape.batch)
-            .with_n_ubatch(shape.batch)
-            .with_n_threads(threads)
-            .with_n_threads_batch(threads)
+            .with_n_ubatch(shape.micro_batch)
+            .with_n_threads(threads(shape.threads)?)
+            .with_n_threads_batch(threads(shape.threads_batch)?)
             .with_type_k(kv_type)
             .with_type_v(kv_type)
             .with_flash_attention_policy(i32::from(shape.flash_attention))
-            .with_kv_unified(false)
+            .with_kv_unified(shape.kv_unified)
             .with_no_perf(true);
         let context = runtime::new_context(model, params)?;
         let batch = LlamaBatch::new(shape.batch as usize, 1);

@@ -38,7 +38,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         table: Arc::clone(vocabulary.table()),
         slots: shape.slots,
         context_length: shape.context_length,
-        prefill_chunk: options.prefill_chunk,
+        prefill_chunk: shape.prefill_chunk,
         reader_patience: options.reader_patience,
     };
     let thread = start(model, shape, settings, Arc::clone(&mailbox))?;

@@ -37,4 +37,4 @@ mod weights;
 
 pub use kernels::Kernels;
 pub use model::LlamaCpp;
-pub use options::{KvType, LlamaCppOptions};
+pub use options::{KvType, LlamaCppOptions, TuneMode, Tuning};

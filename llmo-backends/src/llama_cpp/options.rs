@@ -1,6 +1,12 @@
 //! How a model is loaded and served.
+//!
+//! What is `None` is chosen: by the tuner if [`LlamaCppOptions::tuning`] lets it, else by the defaults named here. What is
+//! set stays as it is set.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// Options of [`LlamaCpp::load`](super::LlamaCpp::load). The defaults serve a small model on a laptop.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +23,21 @@ pub struct LlamaCppOptions {
     pub slots: u32,
     /// Threads that compute. `None`: one for each physical core that this process may use.
     pub threads: Option<u32>,
-    /// Most tokens of prompts that are read between two looks at cancellations and running streams, 16 to 4096.
-    pub prefill_chunk: u32,
-    /// How keys and values are stored.
-    pub kv_type: KvType,
-    /// Fused attention. An 8-bit cache needs it.
-    pub flash_attention: bool,
+    /// Threads that read prompts. `None`: as many as [`threads`](Self::threads).
+    pub threads_batch: Option<u32>,
+    /// Most tokens of prompts that are read between two looks at cancellations and running streams, 16 to 4096. `None`: 128.
+    pub prefill_chunk: Option<u32>,
+    /// Most tokens that llama.cpp computes at once; longer runs are split. `None`: a whole run.
+    pub micro_batch: Option<u32>,
+    /// How keys and values are stored. `None`: 16-bit floats.
+    pub kv_type: Option<KvType>,
+    /// Fused attention. `None`: yes. An 8-bit cache needs it.
+    pub flash_attention: Option<bool>,
+    /// One KV cache for all sequences instead of one each: llama-server's default. Three times slower with 32 sequences,
+    /// and what a stream computes depends on the others in its last bits. For comparison.
+    pub kv_unified: bool,
+    /// How the options that are `None` are chosen.
+    pub tuning: Tuning,
     /// Most memory for the KV cache when `context_length` is `None`, in bytes.
     pub kv_budget_bytes: u64,
     /// Most requests that wait for a slot; more are refused as overloaded.
@@ -41,9 +56,13 @@ impl Default for LlamaCppOptions {
             context_length: None,
             slots: 4,
             threads: None,
-            prefill_chunk: 128,
-            kv_type: KvType::F16,
-            flash_attention: true,
+            threads_batch: None,
+            prefill_chunk: None,
+            micro_batch: None,
+            kv_type: None,
+            flash_attention: None,
+            kv_unified: false,
+            tuning: Tuning::default(),
             kv_budget_bytes: 1 << 30,
             max_queue: 64,
             max_queued_tokens: 65_536,
@@ -53,7 +72,8 @@ impl Default for LlamaCppOptions {
 }
 
 /// How keys and values are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KvType {
     /// 16-bit floats.
@@ -61,6 +81,15 @@ pub enum KvType {
     F16,
     /// 8-bit integers with a scale for each 32: half the memory and traffic. Needs flash attention.
     Q8_0,
+}
+
+impl std::fmt::Display for KvType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+        })
+    }
 }
 
 impl KvType {
@@ -73,4 +102,31 @@ impl KvType {
             Self::Q8_0 => values.saturating_mul(34) / 32,
         }
     }
+}
+
+/// How the options that are `None` are chosen. The default chooses nothing: the defaults of the options hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Whether to measure, and how long.
+    pub mode: TuneMode,
+    /// Where results are remembered, for this machine and the model of this [`digest`](LlamaCppOptions::digest). Without a
+    /// directory or a digest nothing is measured.
+    pub directory: Option<PathBuf>,
+    /// Keep keys and values in 8 bits, to save memory rather than time, unless perplexity moves too much.
+    pub int8_kv: bool,
+}
+
+/// Whether to measure which options are fast, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TuneMode {
+    /// Nothing is measured, and nothing that was remembered is used.
+    #[default]
+    Off,
+    /// A few seconds when a model is loaded for the first time on this machine.
+    Auto,
+    /// A minute or so when a model is loaded for the first time on this machine.
+    Full,
 }

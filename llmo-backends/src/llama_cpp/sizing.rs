@@ -13,6 +13,8 @@ const LONGEST_BY_DEFAULT: u32 = 8192;
 const CELLS: u32 = 256;
 /// llama.cpp's own limit on sequences.
 const MOST_SLOTS: u32 = 256;
+/// Short enough that running streams and cancellations don't wait, long enough that matrices are worth their name.
+pub(super) const DEFAULT_CHUNK: u32 = 128;
 const PREFILL_CHUNKS: std::ops::RangeInclusive<u32> = 16..=4096;
 
 /// What a model says of its sizes.
@@ -42,9 +44,15 @@ impl ModelSize {
 /// [`ModelError::InvalidRequest`], naming the option that is out of range.
 pub(super) fn shape(options: &LlamaCppOptions, size: ModelSize) -> Result<ContextShape, ModelError> {
     let slots = within("slots", options.slots, 1..=MOST_SLOTS)?;
-    let chunk = within("prefill_chunk", options.prefill_chunk, PREFILL_CHUNKS)?;
+    let chunk = within("prefill_chunk", options.prefill_chunk.unwrap_or(DEFAULT_CHUNK), PREFILL_CHUNKS)?;
     let threads = within("threads", options.threads.unwrap_or_else(cores::usable), 1..=512)?;
-    if options.kv_type == KvType::Q8_0 && !options.flash_attention {
+    let threads_batch = within("threads_batch", options.threads_batch.unwrap_or(threads), 1..=512)?;
+    let batch = chunk.max(slots);
+    let micro_batch =
+        within("micro_batch", options.micro_batch.unwrap_or(batch), 1..=*PREFILL_CHUNKS.end())?.min(batch);
+    let flash_attention = options.flash_attention.unwrap_or(true);
+    let kv_type = options.kv_type.unwrap_or_default();
+    if kv_type == KvType::Q8_0 && !flash_attention {
         return Err(ModelError::invalid("kv_type", "an 8-bit KV cache needs flash attention"));
     }
     let context_length = match options.context_length {
@@ -55,15 +63,19 @@ pub(super) fn shape(options: &LlamaCppOptions, size: ModelSize) -> Result<Contex
     Ok(ContextShape {
         slots,
         context_length,
-        batch: chunk.max(slots),
+        prefill_chunk: chunk,
+        batch,
+        micro_batch,
         threads,
-        kv_type: options.kv_type,
-        flash_attention: options.flash_attention,
+        threads_batch,
+        kv_type,
+        flash_attention,
+        kv_unified: options.kv_unified,
     })
 }
 
 fn default_length(options: &LlamaCppOptions, slots: u32, size: ModelSize) -> u32 {
-    let token_bytes = options.kv_type.bytes(size.kv_values).saturating_mul(u64::from(slots)).max(1);
+    let token_bytes = options.kv_type.unwrap_or_default().bytes(size.kv_values).saturating_mul(u64::from(slots)).max(1);
     let affordable = u32::try_from(options.kv_budget_bytes / token_bytes).unwrap_or(u32::MAX);
     let affordable = (affordable / CELLS * CELLS).max(2 * CELLS);
     size.trained_for.clamp(1, LONGEST_BY_DEFAULT).min(affordable)
@@ -100,25 +112,27 @@ mod tests {
     fn the_default_context_of_all_slots_stays_within_the_budget() {
         let shape = shape(&options(|_| ()), LARGE).unwrap();
         assert_eq!(shape.context_length, 2048);
-        let eight_bit = super::shape(&options(|o| o.kv_type = KvType::Q8_0), LARGE).unwrap();
+        let eight_bit = super::shape(&options(|o| o.kv_type = Some(KvType::Q8_0)), LARGE).unwrap();
         assert_eq!(eight_bit.context_length, 3840);
     }
 
     #[test]
     fn every_slot_fits_into_one_batch() {
-        let shape = shape(&options(|o| (o.slots, o.prefill_chunk) = (200, 64)), SMALL).unwrap();
+        let shape = shape(&options(|o| (o.slots, o.prefill_chunk) = (200, Some(64))), SMALL).unwrap();
         assert_eq!(shape.batch, 200);
     }
 
     #[test]
     fn options_out_of_range_are_named() {
-        let cases: [(&str, LlamaCppOptions); 6] = [
+        let cases: [(&str, LlamaCppOptions); 8] = [
             ("slots", options(|o| o.slots = 0)),
             ("slots", options(|o| o.slots = 257)),
-            ("prefill_chunk", options(|o| o.prefill_chunk = 0)),
+            ("prefill_chunk", options(|o| o.prefill_chunk = Some(0))),
             ("threads", options(|o| o.threads = Some(0))),
+            ("threads_batch", options(|o| o.threads_batch = Some(0))),
+            ("micro_batch", options(|o| o.micro_batch = Some(0))),
             ("context_length", options(|o| o.context_length = Some(9000))),
-            ("kv_type", options(|o| (o.kv_type, o.flash_attention) = (KvType::Q8_0, false))),
+            ("kv_type", options(|o| (o.kv_type, o.flash_attention) = (Some(KvType::Q8_0), Some(false)))),
         ];
         for (name, options) in cases {
             let error = shape(&options, SMALL).unwrap_err().to_string();

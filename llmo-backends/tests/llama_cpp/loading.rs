@@ -61,7 +61,7 @@ fn options_out_of_range_are_refused_by_name() {
 async fn an_eight_bit_cache_and_plain_attention_answer_too() {
     for (kv_type, flash_attention) in [(KvType::Q8_0, true), (KvType::F16, false)] {
         let mut options = options();
-        (options.kv_type, options.flash_attention, options.slots) = (kv_type, flash_attention, 1);
+        (options.kv_type, options.flash_attention, options.slots) = (Some(kv_type), Some(flash_attention), 1);
         let request = GenerateRequest::complete("The capital of France is").max_tokens(4);
         let answer = run(&load(options), request).await.unwrap().0.text;
         assert!(answer.contains("Paris"), "{kv_type:?}: {answer}");

@@ -67,7 +67,7 @@ fn llama_cpp(
         options.slots = config.slots;
     }
     if config.int8 {
-        options.kv_type = KvType::Q8_0;
+        options.kv_type = Some(KvType::Q8_0);
     }
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
     Ok(Arc::new(LlamaCpp::load(file, options)?))
