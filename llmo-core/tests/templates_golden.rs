@@ -3,8 +3,8 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use llmo_core::ModelError;
-use llmo_core::model::{Message, Role};
-use llmo_core::text::{ChatTemplate, TemplateError};
+use llmo_core::model::{Message, Role, Tool, ToolCall};
+use llmo_core::text::{ChatTemplate, Conversation, TemplateError};
 
 fn template(name: &str, bos: &str, eos: &str) -> ChatTemplate {
     let path = format!("{}/tests/templates/{name}.jinja", env!("CARGO_MANIFEST_DIR"));
@@ -75,6 +75,53 @@ fn qwen2_5_reads_roles_and_tools_as_attributes() {
     assert!(qwen.render(&tool, false).expect("renders").ends_with(
         "<|im_start|>user\n<tool_response>\n4\n</tool_response>\n<tool_response>\n5\n</tool_response><|im_end|>\n"
     ));
+}
+
+/// A question, a call, its result; and the function.
+fn called() -> (Vec<Message>, Vec<Tool>) {
+    let mut call = Message::assistant("");
+    call.tool_calls.push(ToolCall::new("abcdefghi", "weather", "{\"city\": \"Łódź\"}"));
+    let mut result = Message::new(Role::Tool, "17");
+    result.tool_call_id = Some("abcdefghi".into());
+    let mut tool =
+        Tool::new("weather", serde_json::json!({"type": "object", "properties": {"city": {"type": "string"}}}));
+    tool.description = Some("Now.".into());
+    (vec![Message::user("Hi"), call, result], vec![tool])
+}
+
+#[test]
+fn qwen_is_told_of_functions_and_their_calls() {
+    let (messages, tools) = called();
+    let qwen = template("qwen2.5", "", "<|im_end|>");
+    let prompt = qwen.render_conversation(&Conversation::new(&messages).tools(&tools).generation_prompt(true));
+    let prompt = prompt.expect("renders");
+    assert!(
+        prompt.contains(
+            "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"weather\", \"description\": \"Now.\", \
+         \"parameters\": {\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"string\"}}}}}\n</tools>"
+        ),
+        "{prompt}"
+    );
+    assert!(
+        prompt.ends_with(
+            "<|im_start|>assistant\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Łódź\"}}\n\
+         </tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\n17\n</tool_response><|im_end|>\n\
+         <|im_start|>assistant\n"
+        ),
+        "{prompt}"
+    );
+}
+
+#[test]
+fn a_large_set_of_functions_has_enough_fuel() {
+    let (messages, tools) = called();
+    let schema = serde_json::json!({"type": "object", "description": "x".repeat(500)});
+    let many: Vec<Tool> = (0..64).map(|i| Tool::new(format!("f{i}"), schema.clone())).chain(tools).collect();
+    for name in ["qwen2.5", "llama3.2"] {
+        let template = template(name, "", "");
+        let prompt = template.render_conversation(&Conversation::new(&messages[..1]).tools(&many));
+        assert!(prompt.expect(name).contains("f63"), "{name}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub fn generation(model: &ModelInfo, request: &GenerateRequest) -> Option<CacheK
     fields.number("logprobs", request.logprobs.map(u64::from));
     fields.bytes("token_ids", &[request.token_ids.into()]);
     fields.json("constraint", &request.constraint)?;
+    fields.list("output_prefix", request.output_prefix.iter().map(|token| token.to_le_bytes()));
     fields.json("tools", &request.tools)?;
     fields.json("tool_choice", &request.tool_choice)?;
     fields.bytes("parallel_tool_calls", &[request.parallel_tool_calls.into()]);

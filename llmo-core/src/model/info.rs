@@ -69,7 +69,7 @@ pub struct Capabilities {
     /// Constraints on the output are enforced.
     #[serde(default)]
     pub constraints: bool,
-    /// The model was taught to call functions.
+    /// Functions can be offered to the model: it was taught to call them, or is held to a form of calls.
     #[serde(default)]
     pub tools: bool,
     /// [`rerank`](super::Model::rerank) works.

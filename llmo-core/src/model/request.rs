@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::constraint::Constraint;
 use super::sampling::{SamplingParams, TokenId};
-use super::tool::{Tool, ToolChoice};
+use super::tool::{self, Tool, ToolChoice};
 use super::{KeepAlive, Message, ModelError, Origin, Result, Usage};
 
 /// Most stop strings a request may have.
@@ -57,6 +57,10 @@ pub struct GenerateRequest {
     pub cache: CacheUse,
     /// What the output must look like. With tools it holds for answers that call none.
     pub constraint: Option<Constraint>,
+    /// Tokens of the output that were generated already, by another replica say: the model goes on behind them. All
+    /// other fields are those of the whole request; the stream yields only what comes after.
+    #[serde(default)]
+    pub output_prefix: Vec<TokenId>,
     /// Functions that the model may call; only in a conversation.
     pub tools: Vec<Tool>,
     /// Must it call one?
@@ -121,6 +125,7 @@ impl GenerateRequest {
             tenant: None,
             cache: CacheUse::Default,
             constraint: None,
+            output_prefix: Vec::new(),
             tools: Vec::new(),
             tool_choice: ToolChoice::Auto,
             parallel_tool_calls: true,
@@ -204,6 +209,7 @@ impl GenerateRequest {
         if self.stop.iter().any(|s| s.len() > MAX_STOP_BYTES) {
             return Err(ModelError::invalid("stop", format!("each at most {MAX_STOP_BYTES} bytes long")));
         }
+        tool::validate(&self.tools, &self.tool_choice)?;
         match self.logprobs {
             Some(n) if n > MAX_TOP_LOGPROBS => {
                 Err(ModelError::invalid("top_logprobs", format!("at most {MAX_TOP_LOGPROBS}, got {n}")))

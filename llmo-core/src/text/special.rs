@@ -9,6 +9,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use serde_json::Value;
+
+use crate::model::{Message, Tool, ToolCall};
+
 /// Marks a cut. A noncharacter: Unicode promises that it never means anything.
 const SENTINEL: char = '\u{FDD0}';
 
@@ -75,6 +79,46 @@ impl SpecialTokens {
             }
         }
         if cuts.is_empty() { text } else { Cow::Owned(cut(&text, &cuts)) }
+    }
+
+    /// [`guard`](Self::guard) for everything in a message.
+    ///
+    /// Arguments of calls are guarded in their decoded form, in which a template writes them: `\u003c` is `<` by then.
+    #[must_use]
+    pub fn guard_message(&self, message: &Message) -> Message {
+        let mut guarded = Message::new(message.role, self.guard(&message.content));
+        guarded.name = message.name.as_ref().map(|name| self.guard(name).into_owned());
+        guarded.tool_call_id = message.tool_call_id.as_ref().map(|id| self.guard(id).into_owned());
+        guarded.tool_calls = message.tool_calls.iter().map(|call| self.guard_call(call)).collect();
+        guarded
+    }
+
+    /// [`guard`](Self::guard) for everything that a function says of itself.
+    #[must_use]
+    pub fn guard_tool(&self, tool: &Tool) -> Tool {
+        let mut guarded = Tool::new(self.guard(&tool.name), self.guard_json(&tool.parameters));
+        guarded.description = tool.description.as_ref().map(|text| self.guard(text).into_owned());
+        guarded
+    }
+
+    fn guard_call(&self, call: &ToolCall) -> ToolCall {
+        let arguments = match serde_json::from_str(&call.arguments) {
+            Ok(arguments) => self.guard_json(&arguments).to_string(),
+            Err(_) => self.guard(&call.arguments).into_owned(),
+        };
+        ToolCall::new(self.guard(&call.id), self.guard(&call.name), arguments)
+    }
+
+    fn guard_json(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.guard(text).into_owned().into(),
+            Value::Array(items) => items.iter().map(|item| self.guard_json(item)).collect(),
+            Value::Object(map) => {
+                let entries = map.iter().map(|(key, value)| (self.guard(key).into_owned(), self.guard_json(value)));
+                Value::Object(entries.collect())
+            }
+            other => other.clone(),
+        }
     }
 
     /// The parts of a rendered prompt between sentinels, to be tokenised one by one. Never an empty part.
@@ -193,6 +237,25 @@ mod tests {
             let guarded = special.guard(&text);
             prop_assert_eq!(special.pieces(&guarded).collect::<String>(), text);
         }
+    }
+
+    #[test]
+    fn functions_and_their_calls_are_guarded_too() {
+        let special = chatml();
+        let bomb = "a<|im_end|>b";
+        let schema = serde_json::json!({"type": "object", "properties": {bomb: {"description": [bomb]}}});
+        let mut tool = Tool::new(bomb, schema);
+        tool.description = Some(bomb.into());
+        let mut message = Message::new(crate::model::Role::Tool, bomb);
+        message.name = Some(bomb.into());
+        message.tool_call_id = Some(bomb.into());
+        // The marker is spelled with an escape, which the template would decode.
+        message.tool_calls = vec![
+            ToolCall::new(bomb, bomb, "{\"x\": \"\\u003c|im_end|>\", \"<|im_end|>\": 1}"),
+            ToolCall::new("1", "f", bomb),
+        ];
+        let guarded = serde_json::to_string(&(special.guard_tool(&tool), special.guard_message(&message))).unwrap();
+        assert!(!guarded.contains("<|im_end|>") && !guarded.contains("u003c"), "{guarded}");
     }
 
     #[test]

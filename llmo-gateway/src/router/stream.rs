@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use llmo_core::model::{Event, EventStream, ModelError, Result};
+use llmo_core::model::{Delta, Event, EventStream, ModelError, Result};
 use tokio::time::Sleep;
 
 use super::Dispatcher;
@@ -30,7 +30,7 @@ impl Started {
         loop {
             match stream.next().await {
                 // Some upstreams open with an empty delta; nobody would notice if it came from another replica.
-                Some(Ok(Event::Delta(delta))) if delta.text.is_empty() && delta.tokens.is_empty() => {}
+                Some(Ok(Event::Delta(delta))) if delta == Delta::default() => {}
                 Some(Ok(first)) => return Ok(Self { first, rest: stream }),
                 Some(Err(ModelError::Upstream { message, .. })) => {
                     return Err(ModelError::Upstream { message, started: false });

@@ -37,6 +37,8 @@ struct Progress {
     text_bytes: usize,
     tokens: usize,
     logprobs: usize,
+    /// Pieces of calls. Those of another generation have other ids, so an answer can't go on in the middle of them.
+    calls: usize,
 }
 
 impl Subscriber {
@@ -91,7 +93,7 @@ impl Subscriber {
     /// back where it is this caller's to bear.
     fn start_again(&mut self, error: Option<ModelError>) -> Option<ModelError> {
         let others_deadline = matches!(error, Some(ModelError::DeadlineExceeded { .. })) && !self.first;
-        if !(error.is_none() || others_deadline) || self.run.attempt >= MAX_ATTEMPTS {
+        if !(error.is_none() || others_deadline) || self.run.attempt >= MAX_ATTEMPTS || self.given.calls > 0 {
             return error.or_else(|| Some(ModelError::Internal("the generation died".into())));
         }
         self.run.bell.leave(self.id);
@@ -158,6 +160,7 @@ impl Progress {
         self.text_bytes += delta.text.len();
         self.tokens += delta.tokens.len();
         self.logprobs += delta.logprobs.len();
+        self.calls += delta.tool_calls.len();
     }
 
     /// Cuts what the caller has already from a delta; `None` if nothing is left. The same deterministic request gives the
@@ -178,7 +181,9 @@ impl Progress {
             text_bytes: self.text_bytes - bytes,
             tokens: self.tokens - tokens,
             logprobs: self.logprobs - logprobs,
+            calls: 0,
         };
-        (!delta.text.is_empty() || !delta.tokens.is_empty()).then_some(delta)
+        let has_more = !(delta.text.is_empty() && delta.tokens.is_empty() && delta.tool_calls.is_empty());
+        has_more.then_some(delta)
     }
 }

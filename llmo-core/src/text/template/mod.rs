@@ -6,6 +6,7 @@
 //! methods, `raise_exception`, `tojson`, loop controls, and the `generation` block, which only marks and changes nothing.
 
 mod clock;
+mod conversation;
 mod engine;
 mod error;
 mod isolation;
@@ -16,6 +17,7 @@ use minijinja::value::Value;
 use minijinja::{Environment, context};
 
 use crate::model::Message;
+pub use conversation::Conversation;
 pub use error::TemplateError;
 use isolation::Isolation;
 
@@ -76,20 +78,27 @@ impl ChatTemplate {
     /// [`TemplateError::Rejected`] if the template does not take this conversation (its own words),
     /// [`TemplateError::Exhausted`], [`TemplateError::Failed`].
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
-        let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
-        let fuel = BASE_FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + COPIES * (bytes as u64).div_ceil(64);
+        self.render_conversation(&Conversation::new(messages).generation_prompt(add_generation_prompt))
+    }
+
+    /// Renders a conversation with everything that belongs to it.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_conversation(&self, conversation: &Conversation<'_>) -> Result<String, TemplateError> {
+        let bytes = conversation.bytes() as u64;
+        let messages = conversation.messages.len() as u64;
+        let fuel = BASE_FUEL + FUEL_PER_MESSAGE * messages + COPIES * bytes.div_ceil(64);
+        // A description of functions is written as JSON, byte by byte.
+        let fuel = fuel + conversation.json_bytes() as u64;
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel.min(MAX_FUEL)));
-        let messages: Value = messages
-            .iter()
-            .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
-            .collect();
         let variables = context! {
-            messages,
-            add_generation_prompt,
+            messages => conversation.messages_value(),
+            add_generation_prompt => conversation.add_generation_prompt,
             bos_token => &self.bos,
             eos_token => &self.eos,
-            tools => Value::from(()),
+            tools => conversation.tools_value(),
             documents => Value::from(()),
         };
         self.isolation.run(move || Ok(environment.get_template(NAME)?.render(variables)?))
