@@ -2,6 +2,10 @@
 
 #[cfg(feature = "candle")]
 pub mod candle;
+#[cfg(any(feature = "candle", feature = "llama-cpp"))]
+mod chat;
+#[cfg(feature = "constraints")]
+mod constraint;
 #[cfg(feature = "llama-cpp")]
 pub mod llama_cpp;
 #[cfg(any(feature = "candle", feature = "llama-cpp"))]

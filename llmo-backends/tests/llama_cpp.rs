@@ -8,6 +8,8 @@ mod support;
 
 #[path = "llama_cpp/conformance.rs"]
 mod conformance;
+#[path = "llama_cpp/constraints.rs"]
+mod constraints;
 #[path = "llama_cpp/generation.rs"]
 mod generation;
 #[path = "llama_cpp/golden.rs"]
@@ -20,3 +22,5 @@ mod loading;
 mod prompts;
 #[path = "llama_cpp/scheduling.rs"]
 mod scheduling;
+#[path = "llama_cpp/tools.rs"]
+mod tools;

@@ -10,6 +10,7 @@ use super::decoder::Decoder;
 use super::events::Sender;
 use super::queue::Job;
 use super::tokenizer::Tokenizer;
+use crate::constraint::Matcher;
 use crate::logprobs::logprobs;
 use crate::sampler::Sampler;
 
@@ -20,6 +21,10 @@ pub(super) struct Generation {
     /// Most tokens to generate; with the prompt they fit the context.
     pub(super) max_tokens: usize,
     pub(super) sampler: Sampler,
+    /// What the output is held to.
+    pub(super) matcher: Option<Matcher>,
+    /// Control tokens that are part of the text.
+    pub(super) shown: Vec<(TokenId, String)>,
     pub(super) output: OutputAssembler,
     /// Report log probabilities, and of how many alternatives.
     pub(super) logprobs: Option<usize>,
@@ -99,7 +104,11 @@ impl Generation {
     fn decode(&mut self, engine: &mut Engine<'_>, mut logits: Vec<f32>, generated: &mut usize) -> Result<End> {
         loop {
             // Log probabilities are those of the model; the sampler may change logits in place.
-            let original = (self.logprobs.is_some() && self.sampler.changes_logits()).then(|| logits.clone());
+            let changes = self.sampler.changes_logits() || self.matcher.is_some();
+            let original = (self.logprobs.is_some() && changes).then(|| logits.clone());
+            if let Some(matcher) = &mut self.matcher {
+                matcher.mask(&mut logits)?;
+            }
             let token = self.sampler.sample(&mut logits);
             if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {
                 return Err(ModelError::Internal("the model computed no usable logits".into()));
@@ -107,11 +116,16 @@ impl Generation {
             if engine.tokenizer.is_end(token) {
                 return Ok(End::Finished(FinishReason::Stop, None));
             }
+            if let Some(matcher) = &mut self.matcher {
+                matcher.accept(token)?;
+            }
             self.sampler.accept(token);
             *generated += 1;
             (engine.occupied)(self.prompt.len() + *generated);
 
-            let step = self.output.push(engine.tokenizer.bytes(token));
+            let shown = self.shown.iter().find(|(shown, _)| *shown == token);
+            let step =
+                self.output.push(shown.map_or_else(|| engine.tokenizer.bytes(token), |(_, text)| text.as_bytes()));
             let mut delta = Delta::new(step.text, vec![token]);
             if let Some(top) = self.logprobs {
                 delta.logprobs.push(report(original.as_ref().unwrap_or(&logits), token, top, engine.tokenizer));
@@ -119,6 +133,9 @@ impl Generation {
             self.events.send(Ok(Event::Delta(delta)));
             if step.stopped.is_some() {
                 return Ok(End::Finished(FinishReason::Stop, step.stopped));
+            }
+            if self.matcher.as_ref().is_some_and(Matcher::must_end) {
+                return Ok(End::Finished(FinishReason::Stop, None));
             }
             if *generated >= self.max_tokens {
                 return Ok(End::Finished(FinishReason::Length, None));

@@ -8,6 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use llmo_core::model::{Load, Prompt, Result, TokenId, TokenizeOptions};
 use llmo_core::text::OutputAssembler;
+use llmo_core::text::tool_calls::ToolCallParser;
 use llmo_core::{EventStream, GenerateRequest, Model, ModelError, ModelInfo};
 
 use super::decoder::Decoder;
@@ -19,6 +20,8 @@ use super::prompt::PromptBuilder;
 use super::queue::Queue;
 use super::tokenizer::Tokenizer;
 use super::worker::{self, Shared};
+use crate::chat;
+use crate::constraint::{Grammars, Matcher};
 use crate::sampler::Sampler;
 
 /// Context of models that were trained for more, unless asked for: the KV cache grows to what a request needs.
@@ -49,6 +52,15 @@ pub struct CandleModel {
     info: ModelInfo,
     shared: Arc<Shared>,
     prompts: Arc<PromptBuilder>,
+    grammars: Grammars,
+}
+
+/// What an output is held to, and how calls are read out of it.
+struct Held {
+    matcher: Option<Matcher>,
+    /// Control tokens that are part of the text.
+    shown: Vec<(TokenId, String)>,
+    parser: Option<ToolCallParser>,
 }
 
 impl CandleModel {
@@ -79,11 +91,32 @@ impl CandleModel {
         info.capabilities.tokenize = true;
         info.capabilities.logprobs = true;
         info.capabilities.token_ids = true;
+        info.capabilities.constraints = true;
+        info.capabilities.tools = prompts.reads_chats();
 
         let queue = Queue::new(options.max_queue as usize);
         let shared = Arc::new(Shared { queue, tokenizer, occupied: AtomicU32::new(0) });
         worker::start(Arc::clone(&shared), decoder, options.prefill_chunk.max(1) as usize)?;
-        Ok(Self { info, shared, prompts: Arc::new(prompts) })
+        let vocabulary = Arc::clone(&shared);
+        let grammars = Grammars::new(move || vocabulary.tokenizer.grammar_tokens());
+        Ok(Self { info, shared, prompts: Arc::new(prompts), grammars })
+    }
+
+    /// What the output of a request is held to.
+    async fn hold(&self, request: &GenerateRequest) -> Result<Held> {
+        let format = self.prompts.tool_format();
+        let marks: &[&str] = if request.tools.is_empty() { &[] } else { format.marks() };
+        let marks = self.shared.tokenizer.control_tokens(marks)?;
+        let plan = chat::plan(format, request, &marks)?;
+        let matcher = match &plan.constraint {
+            Some(constraint) => {
+                let name = |error| if plan.of_tools { chat::renamed(error, "tools") } else { error };
+                Some(self.grammars.compile(constraint).await.map_err(name)?)
+            }
+            None => None,
+        };
+        let shown = marks.into_iter().map(|(text, token)| (token, text)).collect();
+        Ok(Held { matcher, shown, parser: plan.parser })
     }
 
     /// How many tokens may be generated.
@@ -116,13 +149,14 @@ impl Model for CandleModel {
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         request.validate()?;
         let queued = Instant::now();
-        let prompt = match request.prompt {
-            prompt @ Prompt::Tokens(_) => self.prompts.build(&prompt, &self.shared.tokenizer)?,
-            prompt => {
-                let (prompts, shared) = (Arc::clone(&self.prompts), Arc::clone(&self.shared));
-                off_runtime(move || prompts.build(&prompt, &shared.tokenizer)).await?
-            }
-        };
+        if !request.output_prefix.is_empty() {
+            return Err(ModelError::unsupported(&self.info, "output_prefix"));
+        }
+        let held = self.hold(&request).await?;
+        let (prompts, shared) = (Arc::clone(&self.prompts), Arc::clone(&self.shared));
+        let is_tokens = matches!(request.prompt, Prompt::Tokens(_));
+        let build = move || prompts.build(&request, &shared.tokenizer).map(|prompt| (request, prompt));
+        let (request, prompt) = if is_tokens { build()? } else { off_runtime(build).await? };
         let max_tokens = self.room(prompt.len(), request.max_tokens)?;
         let sampler = Sampler::new(&request.sampling, self.shared.tokenizer.vocab_size())?;
         let (sender, stream) = events::channel(max_tokens, request.deadline);
@@ -131,12 +165,22 @@ impl Model for CandleModel {
             prompt,
             max_tokens,
             sampler,
+            matcher: held.matcher,
+            shown: held.shown,
             output: OutputAssembler::new(request.stop),
             logprobs: request.logprobs.map(|top| top as usize),
             events: sender,
             queued,
         })?;
-        Ok(stream)
+        Ok(match held.parser {
+            Some(parser) => chat::with_calls(stream, parser),
+            None => stream,
+        })
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        let prompts = Arc::clone(&self.prompts);
+        off_runtime(move || prompts.text(&request)).await
     }
 
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {

@@ -15,7 +15,7 @@ use super::prompt::PromptEncoder;
 use super::sizing::{self, ModelSize};
 use super::vocabulary::Vocabulary;
 use super::weights::Weights;
-use super::{LlamaCpp, runtime};
+use super::{LlamaCpp, held, runtime};
 
 /// Loads a model and starts its engine. See [`LlamaCpp::load`].
 pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, ModelError> {
@@ -31,7 +31,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
     let vocabulary = Vocabulary::new(Arc::clone(&model));
     let template = model.chat_template(None).ok().and_then(|template| template.to_string().ok());
     let prompts = PromptEncoder::new(&id, vocabulary.clone(), template.as_deref());
-    let info = info(id, &options, &weights, &model, &shape, prompts.can_chat());
+    let info = info(id, &options, &weights, &model, &shape, &prompts);
     let limits = Limits { requests: options.max_queue as usize, tokens: options.max_queued_tokens };
     let mailbox = Arc::new(Mailbox::new(limits, shape.slots));
     let settings = Settings {
@@ -46,7 +46,8 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         model = info.id, quantisation = %info.quantisation, slots = shape.slots,
         context_length = shape.context_length, threads = shape.threads, kv_type = ?shape.kv_type, "model loaded"
     );
-    Ok(LlamaCpp { info, vocabulary, prompts: Arc::new(prompts), mailbox, _thread: thread })
+    let grammars = held::grammars(&vocabulary);
+    Ok(LlamaCpp { info, grammars, vocabulary, prompts: Arc::new(prompts), mailbox, _thread: thread })
 }
 
 /// Starts the engine's thread, which makes the context: the context borrows the model, so both live there.
@@ -80,7 +81,7 @@ fn info(
     weights: &Weights,
     model: &LlamaModel,
     shape: &ContextShape,
-    can_chat: bool,
+    prompts: &PromptEncoder,
 ) -> ModelInfo {
     let mut info = ModelInfo::new(id, "llama.cpp");
     info.family.clone_from(&weights.architecture);
@@ -93,7 +94,9 @@ fn info(
     info.created = weights.changed_at;
     let mut capabilities = Capabilities::default();
     capabilities.generate = true;
-    capabilities.chat = can_chat;
+    capabilities.chat = prompts.can_chat();
+    capabilities.tools = prompts.can_chat();
+    capabilities.constraints = true;
     capabilities.tokenize = true;
     capabilities.logprobs = true;
     capabilities.token_ids = true;

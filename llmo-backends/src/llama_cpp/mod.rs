@@ -15,7 +15,7 @@
 //! * [`options`]: what can be chosen. `sizing`: what follows from it.
 //! * `weights`, `load`: a file becomes a model. `runtime`: llama.cpp's process-wide state.
 //! * `kernels`: which of llama.cpp's kernels compute.
-//! * `vocabulary`, `prompt`: text to tokens and back.
+//! * `vocabulary`, `prompt`: text to tokens and back. `held`: grammars and calls of functions.
 //! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements.
 //!
 //! llama.cpp aborts the process on some faults. What reaches it is checked: headers, token ids, positions, batch sizes.
@@ -25,6 +25,7 @@ mod context;
 mod cores;
 mod engine;
 mod forward;
+mod held;
 mod kernels;
 mod load;
 mod model;

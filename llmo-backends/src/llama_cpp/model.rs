@@ -10,10 +10,12 @@ use llmo_core::model::{
 };
 
 use super::engine::{EngineThread, Mailbox, job};
-use super::load;
 use super::options::LlamaCppOptions;
 use super::prompt::PromptEncoder;
 use super::vocabulary::Vocabulary;
+use super::{held, load};
+use crate::chat;
+use crate::constraint::Grammars;
 
 /// Texts longer than this, in bytes, are tokenised on a thread where blocking is allowed: they take a millisecond each
 /// 10 KB or so.
@@ -39,6 +41,7 @@ pub struct LlamaCpp {
     pub(super) info: ModelInfo,
     pub(super) vocabulary: Vocabulary,
     pub(super) prompts: Arc<PromptEncoder>,
+    pub(super) grammars: Grammars,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) _thread: EngineThread,
 }
@@ -58,10 +61,12 @@ impl LlamaCpp {
     /// The prompt's tokens and how many may be generated.
     async fn plan(&self, request: &mut GenerateRequest) -> Result<(Vec<TokenId>, u32)> {
         self.vocabulary.table().check("logit_bias", request.sampling.logit_bias.iter().map(|&(token, _)| token))?;
-        let prompt = std::mem::replace(&mut request.prompt, Prompt::Tokens(Vec::new()));
-        let is_long = text_length(&prompt) > LONG_TEXT;
+        let mut asked = GenerateRequest::new(std::mem::replace(&mut request.prompt, Prompt::Tokens(Vec::new())));
+        asked.tools.clone_from(&request.tools);
+        asked.tool_choice.clone_from(&request.tool_choice);
+        let is_long = text_length(&asked.prompt) > LONG_TEXT;
         let prompts = Arc::clone(&self.prompts);
-        let tokens = blocking(is_long, move || prompts.encode(prompt)).await??;
+        let tokens = blocking(is_long, move || prompts.encode(&asked)).await??;
         let context_length = u64::from(self.info.context_length);
         let prompt_tokens = tokens.len() as u64;
         let room = context_length.saturating_sub(prompt_tokens);
@@ -81,14 +86,28 @@ impl Model for LlamaCpp {
 
     async fn generate(&self, mut request: GenerateRequest) -> Result<EventStream> {
         request.validate()?;
-        let (prompt, max_tokens) = self.plan(&mut request).await?;
+        let ready = held::prepare(&request, self.prompts.tool_format(), &self.vocabulary, &self.grammars).await?;
+        let (mut prompt, max_tokens) = self.plan(&mut request).await?;
+        if let Some(reason) = ready.ended {
+            return Ok(held::ended(reason, prompt.len() as u64, request.output_prefix.len() as u64));
+        }
+        prompt.extend_from_slice(&request.output_prefix);
         if request.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(ModelError::DeadlineExceeded { stage: "in the queue".into() });
         }
-        let (job, started, events) = job(request, prompt, max_tokens, &self.mailbox);
+        let (job, started, events) = job(request, prompt, max_tokens, ready.held, &self.mailbox);
         self.mailbox.submit(job)?;
         started.await.unwrap_or_else(|_| Err(ModelError::Internal("the engine stopped before it began".into())))?;
-        Ok(EventStream::new(events))
+        let events = EventStream::new(events);
+        Ok(match ready.parser {
+            Some(parser) => chat::with_calls(events, parser),
+            None => events,
+        })
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        let prompts = Arc::clone(&self.prompts);
+        blocking(text_length(&request.prompt) > LONG_TEXT, move || prompts.text(&request)).await?
     }
 
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {

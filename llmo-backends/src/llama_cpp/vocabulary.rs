@@ -92,6 +92,17 @@ impl Vocabulary {
         special.filter_map(|token| Some(vocab.text(token)?.to_str().ok()?.to_owned())).collect()
     }
 
+    /// Those of these texts that are control tokens, with the token of each.
+    pub(super) fn control_tokens(&self, texts: &[&str]) -> Vec<(String, TokenId)> {
+        let mut options = TokenizeOptions::default();
+        options.parse_special = true;
+        let found = texts.iter().filter_map(|&text| match self.tokenize(text, options)[..] {
+            [token] if self.table.bytes(token).is_empty() => Some((text.to_owned(), token)),
+            _ => None,
+        });
+        found.collect()
+    }
+
     /// The text of the token that begins, or ends, a text; empty if the model has none.
     pub(super) fn text_of_bos_and_eos(&self) -> (String, String) {
         let vocab = self.model.vocab();

@@ -145,7 +145,10 @@ impl WireError {
 
     fn invalid(&self) -> ModelError {
         let param = self.param.as_deref().unwrap_or("request");
-        ModelError::invalid(param, after(after(&self.message, param), ": "))
+        let message = after(after(&self.message, param), ": ");
+        // Which field a constraint came in is known where the client is, and only there.
+        let is_constraint = ["response_format", "structured_outputs", "grammar"].iter().any(|f| param.starts_with(f));
+        ModelError::invalid(if is_constraint { "constraint" } else { param }, message)
     }
 
     /// The header; in a stream there is none, but the text says it.

@@ -28,6 +28,7 @@ pub mod request;
 pub mod response;
 pub mod sse;
 pub mod stream;
+mod tools;
 pub mod transport;
 
 pub use model::RemoteModel;

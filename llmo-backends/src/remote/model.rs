@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use llmo_core::model::{
-    CacheStatus, EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo,
-    Origin, Prompt, Result, TokenId, TokenizeOptions,
+    CacheStatus, Constraint, EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, Load, Model, ModelError,
+    ModelInfo, Origin, Prompt, Result, TokenId, TokenizeOptions,
 };
 use reqwest::Response;
 use tokio::time::Instant;
@@ -74,6 +74,11 @@ impl RemoteModel {
         self.require(can.generate, "text generation")?;
         self.require(can.chat || !matches!(request.prompt, Prompt::Chat(_)), "chat")?;
         self.require(can.logprobs || request.logprobs.is_none(), "log probabilities")?;
+        // JSON formats are OpenAI's own; what else an upstream would overlook has to be known to work there.
+        let is_json =
+            |constraint: &Constraint| matches!(constraint, Constraint::JsonObject | Constraint::JsonSchema(_));
+        let is_known = can.constraints || request.constraint.as_ref().is_none_or(is_json);
+        self.require(is_known, "constraints on the output other than JSON")?;
         request.validate()
     }
 

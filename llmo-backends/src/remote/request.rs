@@ -1,7 +1,9 @@
 //! From a request to what is posted. Pure.
 
-use llmo_core::model::{GenerateRequest, ModelError, Prompt, Result, SamplingParams};
+use llmo_core::model::{Constraint, GenerateRequest, ModelError, Prompt, Result, SamplingParams};
 use serde_json::{Map, Value, json};
+
+use super::tools;
 
 /// What the upstream is.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +35,7 @@ pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Pos
     body.insert("model".into(), upstream.model.into());
     let chat = matches!(request.prompt, Prompt::Chat(_));
     match &request.prompt {
-        Prompt::Chat(messages) => body.insert("messages".into(), json!(messages)),
+        Prompt::Chat(messages) => body.insert("messages".into(), messages.iter().map(tools::message).collect()),
         Prompt::Text(text) => body.insert("prompt".into(), json!(text)),
         Prompt::Tokens(tokens) => body.insert("prompt".into(), json!(tokens)),
         _ => return Err(ModelError::invalid("prompt", "of a kind that can't be sent to an upstream")),
@@ -53,6 +55,10 @@ pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Pos
         insert_logprobs(&mut body, chat, top);
     }
     insert_sampling(&mut body, &request.sampling);
+    tools::insert(&mut body, request);
+    if let Some(constraint) = &request.constraint {
+        insert_constraint(&mut body, constraint, upstream)?;
+    }
     if upstream.extensions {
         insert_extensions(&mut body, request);
     } else {
@@ -60,6 +66,27 @@ pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Pos
     }
     let path = if chat { "/v1/chat/completions" } else { "/v1/completions" };
     Ok(Post { path, body: Value::Object(body) })
+}
+
+/// JSON formats as OpenAI has them; the others as vLLM has them, but GBNF as llama-server has it.
+fn insert_constraint(body: &mut Map<String, Value>, constraint: &Constraint, upstream: Upstream<'_>) -> Result<()> {
+    let (name, value) = match constraint {
+        Constraint::JsonObject => ("response_format", json!({"type": "json_object"})),
+        Constraint::JsonSchema(schema) => {
+            let named = json!({"name": "output", "strict": true, "schema": schema});
+            ("response_format", json!({"type": "json_schema", "json_schema": named}))
+        }
+        Constraint::Regex(regex) if upstream.extensions => ("structured_outputs", json!({"regex": regex})),
+        Constraint::Choice(choice) if upstream.extensions => ("structured_outputs", json!({"choice": choice})),
+        Constraint::Lark(lark) if upstream.extensions => ("structured_outputs", json!({"lark": lark})),
+        Constraint::Gbnf(grammar) if upstream.extensions => ("grammar", json!(grammar)),
+        _ => {
+            let what = "constraints on the output other than JSON".into();
+            return Err(ModelError::Unsupported { model: upstream.model.into(), what });
+        }
+    };
+    body.insert(name.into(), value);
+    Ok(())
 }
 
 fn insert_logprobs(body: &mut Map<String, Value>, chat: bool, top: u32) {
@@ -100,6 +127,9 @@ fn insert_extensions(body: &mut Map<String, Value>, request: &GenerateRequest) {
     if request.token_ids {
         body.insert("return_token_ids".into(), true.into());
     }
+    if !request.output_prefix.is_empty() {
+        body.insert("output_prefix".into(), json!(request.output_prefix));
+    }
     if sampling.temperature > 0.0 {
         body.insert("top_k".into(), sampling.top_k.into());
         body.insert("min_p".into(), number(sampling.min_p));
@@ -115,6 +145,7 @@ fn insert_extensions(body: &mut Map<String, Value>, request: &GenerateRequest) {
 fn refuse_extensions(request: &GenerateRequest, model: &str) -> Result<()> {
     let sampling = &request.sampling;
     let wanted = [
+        ("output_prefix", !request.output_prefix.is_empty()),
         ("top_k", sampling.top_k != 0),
         ("min_p", sampling.min_p != 0.0),
         ("typical_p", sampling.typical_p != 1.0),

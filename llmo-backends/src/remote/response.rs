@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::errors::WireError;
 use super::logprobs::WireLogprobs;
 use super::sse::SseEvent;
+use super::tools::{self, WireCall};
 
 /// Reads one answer, event by event.
 ///
@@ -102,9 +103,11 @@ impl Reader {
             self.stop.get_or_insert(stop);
         }
         let tokens = choice.token_ids.unwrap_or_default();
-        let mut delta = Delta::new(Text::first(choice.text, choice.delta, choice.message), tokens);
+        let mut said = choice.delta.or(choice.message).unwrap_or_default();
+        let mut delta = Delta::new(choice.text.or(said.content.take()).unwrap_or_default(), tokens);
+        delta.tool_calls = tools::read(said.tool_calls.unwrap_or_default());
         delta.logprobs = choice.logprobs.unwrap_or_default().read(&delta.tokens);
-        if delta.text.is_empty() && delta.tokens.is_empty() && delta.logprobs.is_empty() {
+        if delta == Delta::default() {
             return Read::Nothing;
         }
         self.started = true;
@@ -156,9 +159,9 @@ struct Choice {
     #[serde(default)]
     index: u32,
     #[serde(default)]
-    delta: Option<Text>,
+    delta: Option<Said>,
     #[serde(default)]
-    message: Option<Text>,
+    message: Option<Said>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -172,16 +175,11 @@ struct Choice {
     logprobs: Option<WireLogprobs>,
 }
 
-#[derive(Deserialize)]
-struct Text {
-    #[serde(default)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
     content: Option<String>,
-}
-
-impl Text {
-    fn first(text: Option<String>, delta: Option<Self>, message: Option<Self>) -> String {
-        text.or_else(|| delta?.content).or_else(|| message?.content).unwrap_or_default()
-    }
+    tool_calls: Option<Vec<WireCall>>,
 }
 
 #[derive(Deserialize)]

@@ -189,7 +189,8 @@ impl State {
 
     fn summary(&self, reason: FinishReason) -> Finish {
         let plan = &self.generation.plan;
-        let mut finish = Finish::new(reason, Usage::new(plan.prompt_tokens, u64::from(self.emitted)));
+        let mut finish =
+            Finish::new(reason, Usage::new(plan.prompt_tokens, u64::from(plan.resumed) + u64::from(self.emitted)));
         finish.timings = self.generation.timings;
         finish.timings.decode = Instant::now().saturating_duration_since(self.generation.first_due);
         finish

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use llmo_core::model::{
     Capabilities, EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo,
-    Quantisation, Result, Timings, TokenId, TokenizeOptions, Usage,
+    Quantisation, Result, Timings, TokenId, TokenizeOptions, ToolChoice, Usage,
 };
 use llmo_core::text::output::OutputAssembler;
 use tokio::time::Instant;
@@ -103,6 +103,10 @@ impl Model for SimModel {
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+        let must_call = matches!(request.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+        if request.constraint.is_some() || must_call {
+            return Err(ModelError::unsupported(&self.info, "constraints on the output"));
+        }
         let plan = Plan::new(&request, &self.options, fastrand::u64(..))?;
         let fault = self.begin()?;
         let arrived = Instant::now();

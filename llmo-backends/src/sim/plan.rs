@@ -11,6 +11,8 @@ use super::vocabulary::{self, VOCAB_SIZE, Word};
 pub struct Plan {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
+    /// Tokens that were generated before, elsewhere.
+    pub resumed: u32,
     /// The first word.
     pub first: Word,
     /// Most words, by `max_tokens` and the context.
@@ -29,15 +31,21 @@ impl Plan {
         if let Some(&(token, _)) = request.sampling.logit_bias.iter().find(|(token, _)| *token >= VOCAB_SIZE) {
             return Err(vocabulary::outside("logit_bias", token));
         }
-        let prompt = prompt_tokens(&request.prompt)?;
-        let limit = limit(prompt.len(), request.max_tokens, options.context_length)?;
+        if let Some(&token) = request.output_prefix.iter().find(|token| **token >= VOCAB_SIZE) {
+            return Err(vocabulary::outside("output_prefix", token));
+        }
+        let mut prompt = prompt_tokens(&request.prompt)?;
+        let prompt_tokens = prompt.len() as u64;
+        let resumed = u32::try_from(request.output_prefix.len()).unwrap_or(u32::MAX);
+        let limit = limit(prompt.len(), request.max_tokens, options.context_length)?.saturating_sub(resumed);
+        prompt.extend_from_slice(&request.output_prefix);
         let seed = if request.sampling.temperature == 0.0 { 0 } else { request.sampling.seed.unwrap_or(random) };
         let first = match prompt.last().copied().and_then(Word::of) {
             Some(last) => last.next(),
             None => Word { stream: vocabulary::stream_of(&prompt, seed), place: 0 },
         };
         let until_end = options.answer_tokens.saturating_sub(first.place);
-        Ok(Self { prompt_tokens: prompt.len() as u64, first, limit, until_end })
+        Ok(Self { prompt_tokens, resumed, first, limit, until_end })
     }
 }
 

@@ -25,6 +25,7 @@ use self::partition::{Fragment, Partition};
 use self::spm::Spm;
 use self::vocabulary::Vocabulary;
 use super::metadata::Metadata;
+use crate::constraint::VocabularyToken;
 
 /// Turns text into a model's tokens and back.
 #[derive(Debug)]
@@ -142,6 +143,27 @@ impl Tokenizer {
 
     pub(super) fn vocab_size(&self) -> usize {
         self.vocabulary.texts.len()
+    }
+
+    /// Those of these texts that are special tokens without a text of their own in the output.
+    pub(super) fn control_tokens(&self, texts: &[&str]) -> Result<Vec<(String, TokenId)>, ModelError> {
+        let mut options = TokenizeOptions::default();
+        options.parse_special = true;
+        let mut found = Vec::new();
+        for &text in texts {
+            if let [token] = self.encode(text, options)?[..]
+                && self.bytes(token).is_empty()
+            {
+                found.push((text.to_owned(), token));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The vocabulary, for grammars.
+    pub(super) fn grammar_tokens(&self) -> Vec<VocabularyToken> {
+        let token = |id| VocabularyToken { bytes: self.bytes(id).to_vec(), is_end: self.is_end(id) };
+        (0..self.vocab_size() as TokenId).map(token).collect()
     }
 
     /// Texts that become special tokens when `parse_special` is set: what must be kept out of users' text.

@@ -8,7 +8,8 @@ use llmo_core::model::{
 };
 use llmo_core::text::OutputAssembler;
 
-use super::job::{Job, Output};
+use super::job::{Held, Job, Output};
+use crate::constraint::Matcher;
 use crate::llama_cpp::vocabulary::TokenTable;
 use crate::logprobs::logprobs;
 use crate::sampler::{Sampler, argmax};
@@ -21,6 +22,10 @@ pub(super) struct Generation {
     output: Output,
     sampler: Sampler,
     text: OutputAssembler,
+    /// What the output is held to.
+    matcher: Option<Matcher>,
+    /// Control tokens that are part of the text.
+    shown: Vec<(TokenId, String)>,
     /// The token that was drawn last and has not been run. `None` while the prompt is being read.
     pub(super) next: Option<TokenId>,
     generated: u32,
@@ -46,10 +51,12 @@ impl Generation {
     ///
     /// `None` if the caller left or the request was refused.
     pub(super) fn start(job: Job, cached: u32, table: &TokenTable, now: Instant) -> Option<Self> {
-        let Job { request, prompt, max_tokens, queued_at, started, output } = job;
+        let Job { request, prompt, held: Held { matcher, shown }, max_tokens, queued_at, started, output } = job;
+        let (asked, resumed) = prompt.split_at(prompt.len().saturating_sub(request.output_prefix.len()));
         let sampler = match Sampler::new(&request.sampling, table.len()) {
             Ok(mut sampler) => {
-                sampler.prime(&prompt);
+                sampler.prime(asked);
+                resumed.iter().for_each(|&token| sampler.accept(token));
                 sampler
             }
             Err(error) => {
@@ -58,15 +65,22 @@ impl Generation {
             }
         };
         started.send(Ok(())).ok()?;
+        let mut text = OutputAssembler::new(request.stop.clone());
+        for &token in resumed {
+            // The caller has what this gives; what it holds back comes with later tokens.
+            text.push(bytes(token, &shown, table));
+        }
         Some(Self {
-            text: OutputAssembler::new(request.stop.clone()),
+            text,
             sampler,
+            matcher,
+            shown,
+            generated: resumed.len() as u32,
             request,
             prompt,
             max_tokens,
             output,
             next: None,
-            generated: 0,
             cached,
             queued_at,
             started_at: now,
@@ -101,7 +115,7 @@ impl Generation {
     /// Draws the next token from the logits behind the last one and sends what follows from it.
     ///
     /// # Errors
-    /// The model gave no finite logit.
+    /// The model gave no finite logit, or the output can't be held to its grammar any further.
     pub(super) fn advance(
         &mut self,
         logits: &[f32],
@@ -110,7 +124,7 @@ impl Generation {
     ) -> Result<Progress, ModelError> {
         let now = Instant::now();
         self.prompt_read_at.get_or_insert(now);
-        let token = self.draw(logits, scratch);
+        let token = self.draw(logits, table, scratch)?;
         if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {
             return Err(ModelError::Internal("the model gave no finite logits".into()));
         }
@@ -121,41 +135,58 @@ impl Generation {
         }
         self.generated += 1;
         self.next = Some(token);
-        let step = self.text.push(table.bytes(token));
+        let step = self.text.push(bytes(token, &self.shown, table));
         let mut delta = Delta::new(step.text, vec![token]);
         if let Some(top) = self.request.logprobs {
             delta.logprobs.push(report(logits, token, top, table));
         }
-        let is_last = step.stopped.is_none() && self.generated >= self.max_tokens;
+        let is_complete = self.matcher.as_ref().is_some_and(Matcher::must_end);
+        let is_last = step.stopped.is_none() && (is_complete || self.generated >= self.max_tokens);
         if is_last {
             delta.text.push_str(&self.text.finish());
         }
         if !self.output.send(Event::Delta(delta)) {
             return Ok(Progress::Ended);
         }
-        match (self.text.stopped().is_some(), is_last) {
+        match (self.text.stopped().is_some() || is_complete, is_last) {
             (true, _) => Ok(self.finish(FinishReason::Stop, now)),
             (false, true) => Ok(self.finish(FinishReason::Length, now)),
             (false, false) => Ok(Progress::Continues),
         }
     }
 
-    fn draw(&mut self, logits: &[f32], scratch: &mut Vec<f32>) -> TokenId {
+    fn draw(&mut self, logits: &[f32], table: &TokenTable, scratch: &mut Vec<f32>) -> Result<TokenId, ModelError> {
         let is_plain_greedy = self.request.sampling.temperature == 0.0 && !self.sampler.changes_logits();
-        let token = if is_plain_greedy {
-            argmax(logits)
-        } else {
-            // llama.cpp's logits can't be changed in place; copying 49 152 of them takes 10 µs of a step's 10 000.
-            scratch.clear();
-            scratch.extend_from_slice(logits);
-            self.sampler.sample(scratch)
+        let guess = is_plain_greedy.then(|| argmax(logits));
+        let guess = match (&mut self.matcher, guess) {
+            // Most of the time the likeliest token is allowed, and asking that costs much less than a mask.
+            (Some(matcher), Some(token)) => (!table.ends_generation(token) && matcher.allows(token)?).then_some(token),
+            (_, guess) => guess,
         };
+        let token = match guess {
+            Some(token) => token,
+            None => {
+                // llama.cpp's logits can't be changed in place; copying 49 152 of them takes 10 µs of a step's 10 000.
+                scratch.clear();
+                scratch.extend_from_slice(logits);
+                if let Some(matcher) = &mut self.matcher {
+                    matcher.mask(scratch)?;
+                }
+                self.sampler.sample(scratch)
+            }
+        };
+        if let Some(matcher) = &mut self.matcher
+            && !table.ends_generation(token)
+        {
+            matcher.accept(token)?;
+        }
         self.sampler.accept(token);
-        token
+        Ok(token)
     }
 
     fn finish(&self, reason: FinishReason, now: Instant) -> Progress {
-        let mut usage = Usage::new(self.prompt.len() as u64, u64::from(self.generated));
+        let asked = self.prompt.len() - self.request.output_prefix.len();
+        let mut usage = Usage::new(asked as u64, u64::from(self.generated));
         usage.cached_tokens = u64::from(self.cached);
         let mut finish = Finish::new(reason, usage);
         finish.stop = self.text.stopped().map(str::to_owned);
@@ -168,6 +199,12 @@ impl Generation {
         self.output.send(Event::Finish(finish));
         Progress::Ended
     }
+}
+
+/// What a token adds to the text.
+fn bytes<'a>(token: TokenId, shown: &'a [(TokenId, String)], table: &'a TokenTable) -> &'a [u8] {
+    let text = shown.iter().find(|(shown, _)| *shown == token);
+    text.map_or_else(|| table.bytes(token), |(_, text)| text.as_bytes())
 }
 
 fn report(logits: &[f32], token: TokenId, top: u32, table: &TokenTable) -> TokenLogprob {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::events::Events;
 use super::mailbox::Mailbox;
+use crate::constraint::Matcher;
 
 /// Events that may wait for a reader. 64 deltas of one token are a few KiB; past that the stream pauses.
 const UNREAD_EVENTS: usize = 64;
@@ -17,8 +18,10 @@ const UNREAD_EVENTS: usize = 64;
 pub(in super::super) struct Job {
     /// The request. Its prompt has been taken out of it.
     pub(super) request: GenerateRequest,
-    /// The whole prompt; at least one token.
+    /// The whole prompt, and behind it the request's `output_prefix`; at least one token.
     pub(super) prompt: Vec<TokenId>,
+    /// What the output is held to.
+    pub(super) held: Held,
     /// Most tokens to generate; prompt and these fit the context.
     pub(super) max_tokens: u32,
     /// When it was handed in.
@@ -27,6 +30,15 @@ pub(in super::super) struct Job {
     pub(super) started: oneshot::Sender<Result<(), ModelError>>,
     /// Where its events go.
     pub(super) output: Output,
+}
+
+/// What an output is held to, and which control tokens are part of its text.
+#[derive(Debug, Default)]
+pub(in super::super) struct Held {
+    /// Follows the output; it has seen `output_prefix` already.
+    pub(in super::super) matcher: Option<Matcher>,
+    /// Control tokens that whoever reads the text must see, with their texts: the marks of tool calls.
+    pub(in super::super) shown: Vec<(TokenId, String)>,
 }
 
 /// The engine's end of a request's events.
@@ -79,6 +91,7 @@ pub(in super::super) fn job(
     request: GenerateRequest,
     prompt: Vec<TokenId>,
     max_tokens: u32,
+    held: Held,
     mailbox: &Arc<Mailbox>,
 ) -> (Job, oneshot::Receiver<Result<(), ModelError>>, Events) {
     let (started, is_started) = oneshot::channel();
@@ -86,5 +99,5 @@ pub(in super::super) fn job(
     let verdict = Arc::new(OnceLock::new());
     let events = Events::new(receiver, Arc::clone(&verdict), Arc::clone(mailbox));
     let output = Output { sender, verdict };
-    (Job { request, prompt, max_tokens, queued_at: Instant::now(), started, output }, is_started, events)
+    (Job { request, prompt, held, max_tokens, queued_at: Instant::now(), started, output }, is_started, events)
 }

@@ -30,7 +30,7 @@ mod scheduler;
 mod slot;
 mod thread;
 
-pub(super) use job::job;
+pub(super) use job::{Held, job};
 pub(super) use mailbox::{Limits, Mailbox};
 pub(super) use scheduler::{Engine, Settings};
 pub(super) use thread::{EngineThread, serve};

@@ -106,7 +106,7 @@ impl Bench {
     fn submit(&self, request: GenerateRequest) -> Result<Submitted, ModelError> {
         let Prompt::Tokens(prompt) = request.prompt.clone() else { panic!("tokens only") };
         let max_tokens = request.max_tokens.unwrap_or(1000);
-        let (job, started, events) = job(request, prompt, max_tokens, &self.mailbox);
+        let (job, started, events) = job(request, prompt, max_tokens, Held::default(), &self.mailbox);
         self.mailbox.submit(job)?;
         Ok(Submitted { started, events })
     }
@@ -379,7 +379,7 @@ async fn a_dropped_engine_refuses_new_requests_and_lets_running_ones_end() {
     let mailbox = Arc::clone(&bench.mailbox);
     drop(bench);
     let request = prompt([1]);
-    let (late, _, _events) = job(request, vec![1], 1, &mailbox);
+    let (late, _, _events) = job(request, vec![1], 1, Held::default(), &mailbox);
     assert!(matches!(mailbox.submit(late), Err(ModelError::Shutdown)));
     assert_eq!(stream.collect_all().await.unwrap().0.tokens.len(), 30);
 }
