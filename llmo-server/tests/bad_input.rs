@@ -120,16 +120,40 @@ fn parameter_rows() -> Vec<Row> {
 }
 
 fn constraint_rows() -> Vec<Row> {
-    let cases: [(&'static str, &'static str, &'static str); 7] = [
-        ("tools", r#""tools": [{"type": "function", "function": {"name": "f"}}]"#, "tools"),
-        ("a required tool", r#""tool_choice": "required""#, "tool_choice"),
-        ("JSON output", r#""response_format": {"type": "json_object"}"#, "response_format"),
-        ("a schema", r#""response_format": {"type": "json_schema", "json_schema": {}}"#, "response_format"),
-        ("a grammar", r#""grammar": "root ::= \"a\"""#, "grammar"),
-        ("a regex", r#""guided_regex": "a+""#, "guided_regex"),
-        ("a template of the client's", r#""chat_template": "{% for x in y %}""#, "chat_template"),
+    let function = r#"{"type": "function", "function": {"name": "f"}}"#;
+    // What the simulator can't do is refused by the field that asks for it.
+    let unsupported = [
+        ("a required tool", format!(r#""tools": [{function}], "tool_choice": "required""#), "tool_choice"),
+        ("JSON output", r#""response_format": {"type": "json_object"}"#.to_owned(), "response_format"),
+        ("a grammar", r#""grammar": "root ::= \"a\"""#.to_owned(), "grammar"),
+        ("a regex", r#""guided_regex": "a+""#.to_owned(), "guided_regex"),
+        ("structured output", r#""structured_outputs": {"choice": ["a"]}"#.to_owned(), "structured_outputs"),
+        ("a template of the client's", r#""chat_template": "{% for x in y %}""#.to_owned(), "chat_template"),
+        ("arguments for the template", r#""chat_template_kwargs": {"x": 1}"#.to_owned(), "chat_template_kwargs"),
+        ("old functions", r#""functions": [{"name": "f"}]"#.to_owned(), "functions"),
+        ("another kind of tool", r#""tools": [{"type": "web_search"}]"#.to_owned(), "tools[0].type"),
     ];
-    cases.map(|(name, field, param)| row(name, CHAT, chat(field), 400, "unsupported").says(&[param])).into()
+    let invalid = [
+        ("a schema without one", r#""response_format": {"type": "json_schema", "json_schema": {}}"#, "schema"),
+        ("an unknown format", r#""response_format": {"type": "yaml"}"#, "response_format.type"),
+        ("two constraints", r#""guided_regex": "a", "guided_choice": ["a"]"#, "guided_choice"),
+        ("tools is a word", r#""tools": "f""#, "tools"),
+        ("a tool without a function", r#""tools": [{"type": "function"}]"#, "tools[0].function"),
+        ("a bad name", r#""tools": [{"function": {"name": "a b"}}]"#, "tools[0].function.name"),
+        ("parameters is a list", r#""tools": [{"function": {"name": "f", "parameters": []}}]"#, "parameters"),
+        (
+            "one function twice",
+            r#""tools": [{"function": {"name": "f"}}, {"function": {"name": "f"}}]"#,
+            "two functions",
+        ),
+        ("a required tool of none", r#""tool_choice": "required""#, "tool_choice"),
+        ("an unknown tool", r#""tool_choice": {"type": "function", "function": {"name": "f"}}"#, "tool_choice"),
+        ("an unknown choice", r#""tool_choice": "maybe""#, "tool_choice"),
+    ];
+    let rows = unsupported.map(|(name, field, param)| row(name, CHAT, chat(&field), 400, "unsupported").says(&[param]));
+    let rows = rows.into_iter();
+    rows.chain(invalid.map(|(name, field, param)| row(name, CHAT, chat(field), 400, "invalid_request").says(&[param])))
+        .collect()
 }
 
 fn message_rows() -> Vec<Row> {

@@ -43,6 +43,7 @@ impl Form {
     /// Is there something in a piece that this answer tells?
     pub(crate) fn tells(&self, delta: &Delta) -> bool {
         !delta.text.is_empty()
+            || !delta.tool_calls.is_empty()
             || (self.token_ids && !delta.tokens.is_empty())
             || (self.logprobs && !delta.logprobs.is_empty())
     }

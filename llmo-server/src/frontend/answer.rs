@@ -76,6 +76,7 @@ pub(super) async fn collect(
             whole.text.push_str(&delta.text);
             whole.tokens.extend(delta.tokens);
             whole.logprobs.extend(delta.logprobs);
+            whole.tool_calls.extend(delta.tool_calls);
         }
     }
     Ok(texts.into_iter().zip(merged.into_finishes()?).collect())

@@ -10,6 +10,7 @@ use super::body::Json;
 use super::context::Context;
 use super::state::Frontend;
 use crate::dialect::openai::chat::{self, ChatReply};
+use crate::dialect::openai::format;
 use crate::fault::Fault;
 use crate::metrics::generation::Operation;
 
@@ -20,5 +21,8 @@ pub(super) async fn create(
 ) -> Result<Response, Fault> {
     let call = chat::parse(&body)?;
     let form = call.form;
-    answer(&frontend, context, call, Operation::Chat, |head| ChatReply::new(head, form)).await
+    let tools = call.jobs.first().is_some_and(|job| !job.tools.is_empty());
+    let reply = |head| ChatReply::new(head, form).with_tools(tools);
+    let answered = answer(&frontend, context, call, Operation::Chat, reply).await;
+    answered.map_err(|fault| format::named(fault, &body))
 }

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::state::Frontend;
 use crate::dialect::Call;
 use crate::dialect::openai::completions::{self, CompletionReply};
+use crate::dialect::openai::format;
 use crate::fault::Fault;
 use crate::metrics::generation::Operation;
 
@@ -24,7 +25,9 @@ pub(super) async fn create(
     let call = completion.call;
     let echoes = if completion.echo { echoes(&frontend, &context, &call).await? } else { Vec::new() };
     let form = call.form;
-    answer(&frontend, context, call, Operation::TextCompletion, |head| CompletionReply::new(head, form, echoes)).await
+    let reply = |head| CompletionReply::new(head, form, echoes);
+    let answered = answer(&frontend, context, call, Operation::TextCompletion, reply).await;
+    answered.map_err(|fault| format::named(fault, &body))
 }
 
 /// The text of each prompt.

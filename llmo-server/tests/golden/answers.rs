@@ -25,6 +25,9 @@ struct Said {
     token_ids: bool,
     #[serde(default)]
     logprobs: bool,
+    /// Functions were offered.
+    #[serde(default)]
+    tools: bool,
     #[serde(default)]
     echoes: Vec<String>,
 }
@@ -49,6 +52,7 @@ impl Said {
                         text.text += &delta.text;
                         text.tokens.extend(&delta.tokens);
                         text.logprobs.extend(delta.logprobs.clone());
+                        text.tool_calls.extend(delta.tool_calls.clone());
                     }
                     Event::Finish(finish) => return (text, finish.clone()),
                     _ => {}
@@ -110,7 +114,7 @@ fn check<R: Reply>(kind: &str, reply: impl Fn(&Said) -> R) {
 
 #[test]
 fn generations_become_chat_answers() {
-    check("openai/chat", |said| ChatReply::new(head(), said.form()));
+    check("openai/chat", |said| ChatReply::new(head(), said.form()).with_tools(said.tools));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! * [`chat`], [`completions`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
 //! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
+//! * `format`, `tools`: structured output, and functions that the model may call.
 //! * `wire`, `sampling`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
 //!
 //! Fields that we don't know are ignored, as clients send many; fields that would change the output and that we
@@ -12,12 +13,14 @@ pub mod completions;
 pub mod embeddings;
 mod envelope;
 pub mod error;
+pub(crate) mod format;
 mod logprobs;
 pub mod models;
 mod refused;
 mod reply;
 mod sampling;
 pub mod tokens;
+mod tools;
 mod usage;
 mod wire;
 

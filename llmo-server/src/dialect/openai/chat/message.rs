@@ -1,8 +1,9 @@
 //! Messages of a chat: their roles, the forms of their content, their order.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use llmo_core::model::{Message, Role};
+use llmo_core::model::{Message, Role, ToolCall};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
@@ -16,7 +17,32 @@ pub(super) struct WireMessage {
     #[serde(default)]
     content: Option<Content>,
     #[serde(default)]
-    tool_calls: Option<Vec<Value>>,
+    tool_calls: Option<Vec<WireCall>>,
+    #[serde(default)]
+    tool_call_id: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    /// The old form of `tool_calls`.
+    #[serde(default)]
+    function_call: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireCall {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    function: Option<CalledFunction>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CalledFunction {
+    name: String,
+    /// Text that holds an object; some clients send the object itself.
+    #[serde(default)]
+    arguments: Value,
 }
 
 /// Text, or parts.
@@ -38,10 +64,35 @@ struct Part {
 
 /// Translates a conversation.
 pub(super) fn translate(messages: Vec<WireMessage>) -> Result<Vec<Message>, Fault> {
-    let translated: Vec<Message> =
+    let mut translated: Vec<Message> =
         messages.into_iter().enumerate().map(|(i, message)| one(i, message)).collect::<Result<_, _>>()?;
     check_order(&translated)?;
+    name_results(&mut translated);
     Ok(translated)
+}
+
+/// Gives each result the name of the function that was called: some templates want it, and clients send the id only.
+fn name_results(messages: &mut [Message]) {
+    let mut names: HashMap<String, String> = HashMap::new();
+    for message in messages {
+        names.extend(message.tool_calls.iter().map(|call| (call.id.clone(), call.name.clone())));
+        if message.role == Role::Tool && message.name.is_none() {
+            message.name = message.tool_call_id.as_ref().and_then(|id| names.get(id).cloned());
+        }
+    }
+}
+
+fn call(param: &str, wire: WireCall) -> Result<ToolCall, Fault> {
+    if let Some(kind) = wire.kind.filter(|kind| kind != "function") {
+        return Err(Fault::unsupported(format!("{param}.type"), format!("must be function, not {kind:?}")));
+    }
+    let function = wire.function.ok_or_else(|| Fault::invalid(format!("{param}.function"), "is missing"))?;
+    let arguments = match function.arguments {
+        Value::String(text) => text,
+        Value::Null => "{}".to_owned(),
+        other => other.to_string(),
+    };
+    Ok(ToolCall::new(wire.id.unwrap_or_default(), function.name, arguments))
 }
 
 fn one(i: usize, message: WireMessage) -> Result<Message, Fault> {
@@ -55,15 +106,26 @@ fn one(i: usize, message: WireMessage) -> Result<Message, Fault> {
             return Err(Fault::invalid(format!("messages[{i}].role"), format!("{known}, not {other:?}")));
         }
     };
-    if message.tool_calls.is_some_and(|calls| !calls.is_empty()) {
-        return Err(Fault::unsupported(format!("messages[{i}].tool_calls"), "tools are not supported yet"));
+    if message.function_call.is_some_and(|call| !call.is_null()) {
+        return Err(Fault::unsupported(format!("messages[{i}].function_call"), "is the old name: use tool_calls"));
+    }
+    let calls = message.tool_calls.unwrap_or_default();
+    if role != Role::Assistant && !calls.is_empty() {
+        return Err(Fault::invalid(format!("messages[{i}].tool_calls"), "only the assistant calls tools"));
     }
     let content = match message.content {
         Some(Content::Text(text)) => text,
         Some(Content::Parts(parts)) => joined(i, parts)?,
+        None if !calls.is_empty() => String::new(),
         None => return Err(Fault::invalid(format!("messages[{i}].content"), "is missing")),
     };
-    Ok(Message::new(role, content))
+    let mut translated = Message::new(role, content);
+    let calls = calls.into_iter().enumerate();
+    translated.tool_calls =
+        calls.map(|(j, wire)| call(&format!("messages[{i}].tool_calls[{j}]"), wire)).collect::<Result<_, _>>()?;
+    translated.tool_call_id = message.tool_call_id;
+    translated.name = message.name;
+    Ok(translated)
 }
 
 fn joined(i: usize, parts: Vec<Part>) -> Result<String, Fault> {

@@ -1,5 +1,6 @@
 //! `/v1/chat/completions`.
 
+mod calls;
 mod message;
 mod reply;
 mod request;

@@ -5,6 +5,7 @@ use llmo_core::model::{Delta, Finish, TokenId, TokenLogprob};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::calls::{self, WireCall};
 use crate::dialect::openai::Reply;
 use crate::dialect::openai::envelope::{Envelope, reason};
 use crate::dialect::openai::logprobs::{self, ChatLogprobs};
@@ -14,13 +15,23 @@ use crate::dialect::{Form, Head};
 #[derive(Debug)]
 pub struct ChatReply {
     envelope: Envelope,
+    /// May there be calls of functions?
+    tools: bool,
 }
 
 impl ChatReply {
     /// An answer under this head, in this form.
     #[must_use]
     pub fn new(head: Head, form: Form) -> Self {
-        Self { envelope: Envelope::new(head, form, "chatcmpl-", ("chat.completion", "chat.completion.chunk")) }
+        let objects = ("chat.completion", "chat.completion.chunk");
+        Self { envelope: Envelope::new(head, form, "chatcmpl-", objects), tools: false }
+    }
+
+    /// Functions were offered: a stream opens without content, as there may be none.
+    #[must_use]
+    pub fn with_tools(mut self, offered: bool) -> Self {
+        self.tools = offered;
+        self
     }
 
     fn form(&self) -> Form {
@@ -32,9 +43,15 @@ impl ChatReply {
     }
 
     fn choice(&self, index: usize, delta: &Delta, finish: &Finish) -> Value {
+        let calls = calls::whole(&delta.tool_calls);
+        let content = Some(&delta.text).filter(|text| calls.is_empty() || !text.is_empty());
+        let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+        if !calls.is_empty() {
+            message["tool_calls"] = Value::Array(calls);
+        }
         let mut choice = json!({
             "index": index,
-            "message": {"role": "assistant", "content": delta.text, "refusal": null},
+            "message": message,
             "logprobs": self.logprobs(&delta.logprobs),
             "finish_reason": reason(finish),
         });
@@ -52,13 +69,16 @@ impl Reply for ChatReply {
     }
 
     fn open(&mut self, choice: usize) -> Option<Bytes> {
-        let delta = WireDelta { role: Some("assistant"), content: Some("") };
+        let content = Some((!self.tools).then_some(""));
+        let delta = WireDelta { role: Some("assistant"), content, ..WireDelta::default() };
         Some(self.envelope.piece(Piece::new(choice, delta)))
     }
 
     fn piece(&mut self, choice: usize, delta: &Delta) -> Option<Bytes> {
         self.form().tells(delta).then(|| {
-            let mut piece = Piece::new(choice, WireDelta { role: None, content: Some(&delta.text) });
+            let tool_calls: Vec<WireCall<'_>> = delta.tool_calls.iter().map(WireCall::from).collect();
+            let content = (tool_calls.is_empty() || !delta.text.is_empty()).then_some(Some(delta.text.as_str()));
+            let mut piece = Piece::new(choice, WireDelta { role: None, content, tool_calls });
             piece.logprobs = self.logprobs(&delta.logprobs);
             piece.token_ids = self.form().token_ids.then_some(&delta.tokens);
             self.envelope.piece(piece)
@@ -99,5 +119,7 @@ struct WireDelta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
+    content: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireCall<'a>>,
 }

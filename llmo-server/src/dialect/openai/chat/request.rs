@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use llmo_core::GenerateRequest;
-use llmo_core::model::Prompt;
+use llmo_core::model::{Prompt, TokenId};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::message::{self, WireMessage};
 use crate::dialect::call::{self, Call, Form};
-use crate::dialect::openai::refused;
 use crate::dialect::openai::sampling::{self, Sampling};
+use crate::dialect::openai::tools::{self, WireTool};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
+use crate::dialect::openai::{format, refused};
 use crate::fault::Fault;
 use crate::http::json;
 
@@ -39,6 +41,11 @@ struct WireRequest {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     return_token_ids: Option<bool>,
+    tools: Option<Vec<WireTool>>,
+    tool_choice: Option<Value>,
+    parallel_tool_calls: Option<bool>,
+    /// Output that was generated already.
+    output_prefix: Option<Vec<TokenId>>,
 }
 
 /// Translates a request's body.
@@ -53,6 +60,9 @@ pub fn parse(body: &[u8]) -> Result<Call, Fault> {
     request.max_tokens = wire.max_completion_tokens.or(wire.max_tokens);
     request.token_ids = wire.return_token_ids.unwrap_or(false);
     request.logprobs = logprobs(wire.logprobs, wire.top_logprobs)?;
+    request.constraint = format::constraint(body)?;
+    request.output_prefix = wire.output_prefix.unwrap_or_default();
+    tools::apply(&mut request, wire.tools, wire.tool_choice, wire.parallel_tool_calls)?;
     Sampling {
         temperature: wire.temperature,
         top_p: wire.top_p,

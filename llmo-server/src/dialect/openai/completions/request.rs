@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use llmo_core::GenerateRequest;
-use llmo_core::model::Prompt;
+use llmo_core::model::{Prompt, TokenId};
 use serde::Deserialize;
 
 use super::prompt::Prompts;
 use crate::dialect::call::{self, Call, Form, MAX_CHOICES};
-use crate::dialect::openai::refused;
 use crate::dialect::openai::sampling::{self, Sampling};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
+use crate::dialect::openai::{format, refused};
 use crate::fault::Fault;
 use crate::http::json;
 
@@ -41,6 +41,8 @@ struct WireRequest {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     return_token_ids: Option<bool>,
+    /// Output that was generated already.
+    output_prefix: Option<Vec<TokenId>>,
 }
 
 /// A translated completion request.
@@ -58,7 +60,7 @@ pub struct Completion {
 /// [`Fault`] naming the field.
 pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
     let wire: WireRequest = json::parse(body)?;
-    refused::check(body)?;
+    refused::check_completion(body)?;
     let echo = wire.echo.unwrap_or(false);
     if echo && wire.logprobs.is_some() {
         return Err(Fault::unsupported(
@@ -86,6 +88,8 @@ pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
     request.max_tokens = wire.max_tokens;
     request.token_ids = wire.return_token_ids.unwrap_or(false);
     request.logprobs = wire.logprobs;
+    request.constraint = format::constraint(body)?;
+    request.output_prefix = wire.output_prefix.unwrap_or_default();
     Sampling {
         temperature: wire.temperature,
         top_p: wire.top_p,
