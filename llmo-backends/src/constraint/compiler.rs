@@ -50,6 +50,7 @@ impl Grammars {
         if let Some(compiled) = self.shared.cache.lock().get(&key) {
             return compiled;
         }
+        self.warm_up().await?;
         let until = Instant::now() + limits::COMPILE_TIME;
         let turn = Arc::clone(&self.shared.turns).acquire_owned();
         let Ok(Ok(turn)) = timeout_at(until, turn).await else {
@@ -75,6 +76,19 @@ impl Grammars {
         compiled
     }
 
+    /// Builds what all grammars share, once. Not in the time that one grammar may take: a large vocabulary on a slow machine
+    /// would make the first caller's fail.
+    async fn warm_up(&self) -> Result<(), ModelError> {
+        if self.shared.factory.get().is_some() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let built = tokio::task::spawn_blocking(move || {
+            shared.factory();
+        });
+        built.await.map_err(|error| ModelError::Internal(format!("no grammars for this vocabulary: {error}")))
+    }
+
     /// Compiles on a thread with a deep stack. It keeps its turn to its end, also if nobody waits any more.
     fn start(
         &self,
@@ -96,9 +110,12 @@ impl Grammars {
 }
 
 impl Shared {
+    fn factory(&self) -> &Option<Result<ParserFactory, String>> {
+        self.factory.get_or_init(|| environment::factory((self.vocabulary)()))
+    }
+
     fn compile(&self, constraint: &Constraint) -> Compiled {
-        let factory = self.factory.get_or_init(|| environment::factory((self.vocabulary)()));
-        let factory = match factory {
+        let factory = match self.factory() {
             Some(Ok(factory)) => factory,
             Some(Err(error)) => return Err(ModelError::Internal(format!("no grammars for this vocabulary: {error}"))),
             None => return Err(ModelError::invalid(PARAM, "this model has no token that ends an output")),
