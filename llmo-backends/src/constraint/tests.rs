@@ -16,7 +16,8 @@ fn vocabulary() -> Vec<VocabularyToken> {
     let bytes = (0..=255_u8).map(|byte| text(&[byte]));
     let end = VocabularyToken { bytes: Vec::new(), is_end: true };
     let words = ["ab", "abc", "\": ", "true", "{\"", "é", "\n\n", "[[[["].map(|word| text(word.as_bytes()));
-    bytes.chain([end]).chain(words).collect()
+    // The last one is a control token.
+    bytes.chain([end]).chain(words).chain([text(b"")]).collect()
 }
 
 fn grammars() -> Grammars {
@@ -136,6 +137,18 @@ async fn the_end_is_allowed_only_where_the_grammar_may_end_and_then_nothing_else
 async fn lark_is_taken_as_it_is() {
     let matcher = compile(Constraint::Lark("start: \"a\" x\nx: (\"b\" x)?".into())).await.unwrap();
     assert!(matches(&matcher, "abbb") && !matches(&matcher, "ba"));
+}
+
+#[tokio::test]
+async fn a_control_token_comes_only_where_a_grammar_names_it() {
+    let control = vocabulary().len() as TokenId - 1;
+    let mut matcher = compile(Constraint::Lark(format!("start: <[{control}]> \"[\" /[a-z]+/"))).await.unwrap();
+    assert_eq!(allowed(&mut matcher), [control]);
+    assert!(matcher.allows(control).unwrap() && !matcher.allows(b'['.into()).unwrap());
+    matcher.accept(control).unwrap();
+    assert_eq!(allowed(&mut matcher), [TokenId::from(b'[')]);
+    let mut any = compile(Constraint::Regex("(?s:.*)".into())).await.unwrap();
+    assert!(!allowed(&mut any).contains(&control));
 }
 
 async fn refusal(constraint: Constraint) -> String {
