@@ -69,7 +69,7 @@ async fn a_schema_allows_what_it_describes() {
 #[tokio::test]
 async fn any_object_is_an_object() {
     let matcher = compile(Constraint::JsonObject).await.unwrap();
-    assert!(matches(&matcher, r#"{"a": [1, {"b": null}], "c": "\u00e9é"}"#));
+    assert!(matches(&matcher, r#"{"a": [1, {"b": null}], "c": "\n\"é"}"#));
     assert!(!matches(&matcher, "[1]") && !matches(&matcher, "{"));
 }
 
