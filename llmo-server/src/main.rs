@@ -33,10 +33,16 @@ enum Role {
     Cache,
     /// Keeps weights
     Store,
+    /// The process of one engine; started by the model service
+    #[value(hide = true)]
+    Engine,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.role, Role::Engine) {
+        return engine();
+    }
     match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,10 +55,22 @@ fn main() -> ExitCode {
 fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let loader = Loader::from_process().assign(&arguments.preset, &arguments.set);
     let loader = arguments.config.iter().fold(loader, |loader, file| loader.file(file));
-    let config = loader.load()?.config;
+    let mut config = loader.load()?.config;
+    config.model.isolation = config.model.isolation.in_service();
     telemetry::init(&config.log, true);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(arguments.role, &config))
+}
+
+#[cfg(unix)]
+fn engine() -> ExitCode {
+    services::model::child::engine::run()
+}
+
+#[cfg(not(unix))]
+fn engine() -> ExitCode {
+    eprintln!("error: engines have processes of their own only on Unix");
+    ExitCode::FAILURE
 }
 
 async fn run(role: Role, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
@@ -61,6 +79,8 @@ async fn run(role: Role, config: &Config) -> Result<(), Box<dyn std::error::Erro
         Role::Model => services::model::run(config, shutdown).await?,
         Role::Cache => services::cache::run(config, shutdown).await?,
         Role::Store => services::store::run(config, shutdown).await?,
+        // Ended in `main` already.
+        Role::Engine => {}
     }
     Ok(())
 }

@@ -80,6 +80,9 @@ pub(crate) enum Command {
     },
     /// Look for what is wrong on this machine, and say how to cure it
     Doctor(DoctorArgs),
+    /// The process of one engine; started by `llmo serve model`
+    #[command(hide = true)]
+    Engine,
     /// Completions for your shell, e.g. llmo completions bash > ~/.local/share/bash-completion/completions/llmo
     Completions {
         /// Which shell

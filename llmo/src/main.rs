@@ -19,6 +19,9 @@ use llmo_server::http::shutdown_on_signal;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Engine) {
+        return engine();
+    }
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(CliError::Reported) => ExitCode::FAILURE,
@@ -27,6 +30,18 @@ fn main() -> ExitCode {
             ExitCode::from(if matches!(error, CliError::Config(_)) { 2 } else { 1 })
         }
     }
+}
+
+/// The process of an engine of `llmo serve model`.
+#[cfg(unix)]
+fn engine() -> ExitCode {
+    llmo_server::services::model::child::engine::run()
+}
+
+#[cfg(not(unix))]
+fn engine() -> ExitCode {
+    eprintln!("error: engines have processes of their own only on Unix");
+    ExitCode::FAILURE
 }
 
 fn run(cli: &Cli) -> Result {
@@ -65,7 +80,11 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
         Command::Run(arguments) => commands::run::run(arguments, config).await,
         Command::Chat(arguments) => commands::chat::run(arguments, config).await,
         Command::Ps { json } => commands::ps::run(config, *json).await,
-        Command::Config { .. } | Command::Doctor(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Config { .. }
+        | Command::Doctor(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Engine => Ok(()),
     }
 }
 

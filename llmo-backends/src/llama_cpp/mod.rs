@@ -39,3 +39,4 @@ mod weights;
 pub use kernels::Kernels;
 pub use model::LlamaCpp;
 pub use options::{KvType, LlamaCppOptions, TuneMode, Tuning};
+pub use weights::check;

@@ -31,6 +31,15 @@ const ENCODERS: [&str; 9] = [
     "t5encoder",
 ];
 
+/// Checks the header of a GGUF file without llama.cpp: what a process does that leaves the loading to another.
+///
+/// # Errors
+/// [`ModelError::NotFound`] without such a file, [`ModelError::Corrupt`] if it is damaged, [`ModelError::Unsupported`] if
+/// it does not generate text.
+pub fn check(id: &str, path: &Path) -> Result<(), ModelError> {
+    Weights::open(id, path).map(drop)
+}
+
 impl Weights {
     /// Reads and checks the header of the model called `id`.
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use llmo_core::model::{
-    Capabilities, EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo,
+    Capabilities, EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo, Prompt,
     Quantisation, Result, Timings, TokenId, TokenizeOptions, ToolChoice, Usage,
 };
 use llmo_core::text::output::OutputAssembler;
@@ -108,12 +108,17 @@ impl Model for SimModel {
             return Err(ModelError::unsupported(&self.info, "constraints on the output"));
         }
         let plan = Plan::new(&request, &self.options, fastrand::u64(..))?;
+        let aborts = self.options.abort_on.as_ref().is_some_and(|text| holds(&request.prompt, text));
         let fault = self.begin()?;
         let arrived = Instant::now();
         let slot = tokio::select! {
             slot = self.slots.acquire(plan.prompt_tokens, request.deadline) => slot?,
             error = self.faults.died() => return Err(error),
         };
+        if aborts {
+            eprintln!("simulated abort");
+            std::process::abort();
+        }
         let started = Instant::now();
         let prefill = self.options.prefill_time(plan.prompt_tokens as usize);
         let (delay, slow) = match fault {
@@ -180,5 +185,13 @@ impl Model for SimModel {
 
     fn load(&self) -> Load {
         self.slots.load()
+    }
+}
+
+fn holds(prompt: &Prompt, text: &str) -> bool {
+    match prompt {
+        Prompt::Chat(messages) => messages.iter().any(|message| message.content.contains(text)),
+        Prompt::Text(prompt) => prompt.contains(text),
+        _ => false,
     }
 }

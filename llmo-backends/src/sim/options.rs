@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How a [`SimModel`](super::SimModel) behaves. The default is instant and has four slots.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SimOptions {
     /// The model's name.
@@ -26,6 +28,9 @@ pub struct SimOptions {
     pub text: SimText,
     /// Length of embedding vectors.
     pub dimensions: u32,
+    /// A prompt with this text in it aborts the process once it has a slot, as a fault in native code does. Only for
+    /// simulators in a process of their own.
+    pub abort_on: Option<String>,
 }
 
 impl Default for SimOptions {
@@ -41,6 +46,7 @@ impl Default for SimOptions {
             answer_tokens: 64,
             text: SimText::Numbered,
             dimensions: 64,
+            abort_on: None,
         }
     }
 }
@@ -71,7 +77,7 @@ fn seconds(value: f64) -> Duration {
 }
 
 /// What the words of an answer look like. Word n is the n-th token of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SimText {
     /// `t0 t1 t2 `: the same for every prompt, so that a lost, doubled or reordered token is seen at a glance.

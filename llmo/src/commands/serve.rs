@@ -9,7 +9,11 @@ use crate::error::{CliError, Result};
 pub(crate) async fn run(role: Role, config: &Config, shutdown: CancellationToken) -> Result {
     let outcome = match role {
         Role::Gateway => llmo_gateway::run(config, shutdown).await.map_err(|error| error.to_string()),
-        Role::Model => llmo_server::services::model::run(config, shutdown).await.map_err(|error| error.to_string()),
+        Role::Model => {
+            let mut config = config.clone();
+            config.model.isolation = config.model.isolation.in_service();
+            llmo_server::services::model::run(&config, shutdown).await.map_err(|error| error.to_string())
+        }
         Role::Cache => llmo_server::services::cache::run(config, shutdown).await.map_err(|error| error.to_string()),
         Role::Store => llmo_server::services::store::run(config, shutdown).await.map_err(|error| error.to_string()),
     };

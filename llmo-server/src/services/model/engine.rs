@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use llmo_config::{EngineKind, ModelConfig};
+use llmo_config::{EngineKind, Isolation, ModelConfig};
 use llmo_core::{Model, ModelError};
 use llmo_store::catalogue::{Task, WeightsFormat};
 use llmo_store::models::LocalModel;
@@ -46,8 +46,27 @@ pub(super) fn gguf(
     match config.engine {
         EngineKind::Candle => candle(file, id, digest, config),
         EngineKind::Auto if !cfg!(feature = "llama-cpp") => candle(file, id, digest, config),
+        _ if config.isolation == Isolation::Process => isolated(file, id, digest, config),
         _ => llama_cpp(file, id, digest, config),
     }
+}
+
+/// Loads a GGUF file in a process of its own. What can be checked without native code is checked in this one.
+#[cfg(all(unix, feature = "llama-cpp"))]
+fn isolated(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+    use super::child::{ChildModel, ChildOptions, Spec};
+    llmo_backends::llama_cpp::check(id, file)?;
+    let mut options = ChildOptions::default();
+    options.stall = std::time::Duration::from_secs(config.stall_seconds.max(1));
+    let runtime = tokio::runtime::Handle::try_current().map_err(|e| ModelError::Internal(e.to_string()))?;
+    let loading = ChildModel::load(Spec::gguf(file, id, digest, config), options);
+    Ok(Arc::new(runtime.block_on(loading)?))
+}
+
+/// Elsewhere there are no processes of this kind.
+#[cfg(not(all(unix, feature = "llama-cpp")))]
+fn isolated(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+    llama_cpp(file, id, digest, config)
 }
 
 #[cfg(feature = "llama-cpp")]

@@ -8,6 +8,8 @@
 //!
 //! The service listens at once and is ready when its models are: a gateway sees why it has to wait.
 
+#[cfg(unix)]
+pub mod child;
 mod engine;
 mod error;
 mod local_models;

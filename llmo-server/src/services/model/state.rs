@@ -36,7 +36,8 @@ impl State {
     /// Why the service isn't ready because of this model, if so.
     pub(super) fn reason(&self, id: &str) -> Option<String> {
         match self {
-            Self::Ready(_) => None,
+            // In a process of its own it may be down for a while.
+            Self::Ready(model) => model.process()?.down.map(|why| format!("{id}: {why}")),
             Self::Loading(doing) => Some(format!("{id}: {doing}")),
             Self::Failed { error, .. } => Some(format!("{id}: {error}")),
         }

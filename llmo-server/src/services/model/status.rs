@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::routing::get;
-use llmo_core::model::Load;
+use llmo_core::model::{Load, Process};
 use llmo_core::{ModelInfo, Models};
 use serde::Serialize;
 
@@ -21,6 +21,9 @@ struct Status {
 struct ModelStatus {
     info: ModelInfo,
     load: Load,
+    /// The process that the engine runs in, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
 }
 
 /// The route that tells which models are served and how busy each is.
@@ -40,7 +43,7 @@ async fn status(models: &dyn Models) -> Status {
     for info in models.list().await {
         // One that can't be had right now has no load to tell.
         if let Ok(model) = models.resolve(&info.id).await {
-            served.push(ModelStatus { load: model.load(), info });
+            served.push(ModelStatus { load: model.load(), process: model.process(), info });
         }
     }
     Status { build: env!("CARGO_PKG_VERSION"), ready: reasons.is_empty(), reasons, models: served }
