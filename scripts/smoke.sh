@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts the stack as a user would, on free ports, asks it real questions with real clients, kills the model service, looks
-# how the gateway bears it, and stops everything. Expects the programs to be built and the models fetched.
+# Starts the stack as a user would, on free ports, asks it real questions with real clients, kills an engine and then the
+# model service, looks how the gateway bears it, and stops everything. Expects the programs to be built and the models fetched.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
@@ -58,6 +58,8 @@ within() { # within SECONDS COMMAND…: until it succeeds
 
 answers_paris() { complete | has Paris; }
 answers_in_the_spec_s_form() { curl -s -m 60 "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | has '"response":"[^"].*"success":true'; }
+# Never from the cache.
+complete_paris_anew() { curl -s -m 20 "$LLMO_API_URL/v1/completions" -H 'cache-control: no-store' -d '{"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}' | has Paris; }
 is_cached() { curl -s -m 20 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | has -i '^x-cache: hit'; }
 dashboard_answers() { curl -sf -m 5 "http://127.0.0.1:$DASHBOARD_PORT/" | has -i '<html'; }
 metrics_answer() { curl -sf -m 5 "http://127.0.0.1:$1/metrics" | has '^llmo_build_info'; }
@@ -75,6 +77,20 @@ done
 verdict "a second run changes nothing" second_run_is_harmless
 verdict "status lists four services" status_lists_all
 
+say "SIGABRT of the engine's process"
+model_status() { curl -sf -m 5 "http://127.0.0.1:$MODEL_SERVICE_PORT/internal/status"; }
+engine_pid() { model_status | tr -d '\n' | sed -n 's/.*"process":{"id":\([0-9][0-9]*\).*/\1/p'; }
+another_engine() { local pid; pid=$(engine_pid) && [ -n "$pid" ] && [ "$pid" != "$1" ]; }
+restart_is_counted() { curl -sf -m 5 "http://127.0.0.1:$MODEL_SERVICE_PORT/metrics" | has '^llmo_engine_restarts_total{.*reason="abort".*} 1'; }
+service_before=$(cat "$LLMO_RUN_DIR/model-service.pid")
+engine_before=$(engine_pid)
+verdict "the engine has a process of its own" [ "${engine_before:-$service_before}" != "$service_before" ]
+kill -ABRT "$engine_before" || true
+verdict "another one takes its place" within 20 another_engine "$engine_before"
+verdict "and answers through the gateway" within 10 complete_paris_anew
+verdict "the restart is counted" restart_is_counted
+verdict "the service itself lived on" [ "$(cat "$LLMO_RUN_DIR/model-service.pid")" = "$service_before" ]
+
 say "SIGKILL of the model service"
 killed_is_503() { [ "$(status_of)" = 503 ]; }
 says_when() { curl -s -m 5 -D - -o /dev/null "$LLMO_API_URL/api/generate" -d '{"prompt": "again '"$RANDOM"'"}' | has -i '^retry-after:'; }
@@ -82,7 +98,11 @@ answers_again() { [ "$(status_of)" = 200 ]; }
 # The supervisor is held, so that there is time to look; then it goes on and starts the service again.
 supervisor=$(cat "$LLMO_RUN_DIR/model-service.supervisor.pid")
 kill -STOP "$supervisor"
+engine_now=$(engine_pid)
 kill -KILL "$(cat "$LLMO_RUN_DIR/model-service.pid")"
+# Not even as a zombie of a container that has nobody to bury it.
+engine_is_gone() { ! [ -e "/proc/$1" ] || has ") Z " "/proc/$1/stat"; }
+verdict "its engine dies with it" within 2 engine_is_gone "$engine_now"
 verdict "the gateway says 503 within a second" within 1 killed_is_503
 verdict "and says when to try again" says_when
 kill -CONT "$supervisor"

@@ -196,6 +196,12 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_crashed_the_engine_is_a_502_that_nobody_should_repeat() {
+        let fault = Fault::from(ModelError::Crashed { message: "twice".into() });
+        assert_eq!((fault.status().as_u16(), fault.code(), fault.retry_after()), (502, "upstream_crashed", None));
+    }
+
+    #[test]
     fn details_of_internal_errors_stay_inside() {
         assert_eq!(Fault::from(ModelError::Internal("tensor 5 at 0x7f".into())).to_string(), "internal error");
     }

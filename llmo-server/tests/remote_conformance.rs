@@ -87,6 +87,7 @@ async fn errors_come_out_as_they_went_in() {
         ModelError::invalid("top_k", "must be good"),
         ModelError::Corrupt { model: "sim".into(), reason: "a bit is wrong".into() },
         ModelError::Upstream { message: "cable cut".into(), started: false },
+        ModelError::Crashed { message: "it was there at two deaths".into() },
     ] {
         sim.faults().next(1, Fault::Refuse(error.clone()));
         let received = remote.generate(GenerateRequest::ask("hello")).await.unwrap_err();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use llmo_core::Models;
-use llmo_core::model::Load;
+use llmo_core::model::{Load, Process};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::labels::ModelNames;
@@ -21,10 +22,18 @@ pub fn observe(metrics: &Metrics, models: Arc<dyn Models>) {
     metrics.add_source(source);
 }
 
+/// What was seen of a model.
+#[derive(Clone)]
+struct Seen {
+    name: Arc<str>,
+    load: Load,
+    process: Option<Process>,
+}
+
 struct Source {
     models: Arc<dyn Models>,
     names: ModelNames,
-    last: Mutex<Vec<(Arc<str>, Load)>>,
+    last: Mutex<Vec<Seen>>,
 }
 
 #[async_trait]
@@ -34,7 +43,7 @@ impl Refresh for Source {
         for info in self.models.list().await {
             // What is listed is loaded, so that this loads nothing. One that can't be had now has no load to tell.
             if let Ok(model) = self.models.resolve(&info.id).await {
-                loads.push((self.names.known(&info.id), model.load()));
+                loads.push(Seen { name: self.names.known(&info.id), load: model.load(), process: model.process() });
             }
         }
         *self.last.lock() = loads;
@@ -61,12 +70,31 @@ impl Collector for Source {
         ];
         for (name, help, value) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (model, load) in &last {
-                ConstGauge::new(value(load)).encode(family.encode_family(&[("model", &**model)])?)?;
+            for Seen { name, load, .. } in &last {
+                ConstGauge::new(value(load)).encode(family.encode_family(&[("model", &**name)])?)?;
             }
         }
-        Ok(())
+        encode_processes(&mut encoder, &last)
     }
+}
+
+/// Those that run in processes of their own.
+fn encode_processes(encoder: &mut DescriptorEncoder<'_>, last: &[Seen]) -> Result<(), std::fmt::Error> {
+    let processes = || last.iter().filter_map(|seen| Some((&*seen.name, seen.process.as_ref()?)));
+    let help = "Does the process of a model's engine answer?";
+    let mut up = encoder.encode_descriptor("llmo_engine_up", help, None, MetricType::Gauge)?;
+    for (model, process) in processes() {
+        ConstGauge::new(i64::from(process.down.is_none())).encode(up.encode_family(&[("model", model)])?)?;
+    }
+    let help = "Deaths of the process of a model's engine";
+    let mut restarts = encoder.encode_descriptor("llmo_engine_restarts", help, None, MetricType::Counter)?;
+    for (model, process) in processes() {
+        for (reason, &count) in &process.restarts {
+            let labels = [("model", model), ("reason", reason)];
+            ConstCounter::new(count).encode(restarts.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Name, help, and how to read it off a load.

@@ -140,7 +140,7 @@ impl Call {
     }
 
     /// The same call without what two calls for the same thing may differ in: who asks, under which name, how urgently,
-    /// and the seed, which says nothing about what an engine dies of.
+    /// how far another replica had got, and the seed, which says nothing about what an engine dies of.
     pub(super) fn content(&self) -> Self {
         let mut call = self.clone();
         match &mut call {
@@ -148,6 +148,8 @@ impl Call {
                 request.request_id = None;
                 request.tenant = None;
                 request.traceparent = None;
+                request.keep_alive = None;
+                request.output_prefix = Vec::new();
                 request.priority = 0;
                 request.sampling.seed = None;
                 request.cache = model::CacheUse::Default;

@@ -48,7 +48,10 @@ impl Spec {
     }
 
     /// Loads it into this process. Blocking.
-    pub(super) fn load(&self) -> Result<Arc<dyn Model>, ModelError> {
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub fn load(&self) -> Result<Arc<dyn Model>, ModelError> {
         match self {
             Self::Gguf { file, id, digest, config } => engine::gguf(file, id, digest.clone(), config),
             Self::Sim(options) => Ok(Arc::new(SimModel::new(options.clone()))),

@@ -20,6 +20,8 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 const MAX_MESSAGE: usize = 256 << 20;
 /// Bytes that may wait to be written before more are refused: the other side has stopped reading.
 const MAX_WAITING: usize = 64 << 20;
+/// Memory that is kept between writes, in bytes.
+const KEPT: usize = 1 << 20;
 const PREFIX: usize = 4;
 
 /// Why a message can't be sent.
@@ -93,6 +95,8 @@ impl Outbox {
                 waiting.closed
             };
             socket.write_all(&batch).await?;
+            // A long message must not take its memory for good.
+            batch = if batch.capacity() > KEPT { BytesMut::new() } else { batch };
             batch.clear();
             if closed {
                 return socket.shutdown().await;

@@ -88,7 +88,10 @@ impl Life {
         let (log, errors, model) = (words.clone(), words.clone(), spec.id().to_owned());
         let readers = [
             tokio::spawn(lines(pipes.log, move |line| {
-                log.add(line);
+                // What went well is no last word.
+                if ["WARN", "ERROR"].iter().any(|level| line.contains(level)) {
+                    log.add(line);
+                }
                 // Lines of the same form as this process writes.
                 let _ = writeln!(std::io::stderr().lock(), "{line}");
             })),
@@ -184,6 +187,13 @@ impl Life {
             let _ = (&mut self.process.ended).await;
         })
         .await;
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // The task that writes to the process ends with its outbox.
+        self.link.close();
     }
 }
 

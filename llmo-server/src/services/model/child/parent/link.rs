@@ -35,10 +35,10 @@ impl Reply {
     }
 }
 
-/// A suspect's turn: no other suspect is in the engine until it has got further than the last time.
+/// A suspect's turn: no other suspect comes into the engine until it has got far enough.
 pub(super) struct Probation {
     pub(super) _turn: OwnedSemaphorePermit,
-    /// Tokens that it had generated when the engine died.
+    /// Tokens after which the next may come.
     pub(super) tokens: u64,
 }
 

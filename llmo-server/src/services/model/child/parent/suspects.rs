@@ -2,7 +2,11 @@
 //!
 //! One death says little: many requests were there. Whoever was there is a suspect for a while. Suspects come back one at
 //! a time (the caller sees to that), so that a second death leaves one suspect, and that one is refused. A suspect that
-//! gets further than it was when the engine died is no longer alone: it has shown that it was a neighbour.
+//! gets further than it was when the engine died has shown that it was a neighbour, and the next one may come.
+//!
+//! After a kill from outside all suspects are neighbours, and long answers would hold each other up for minutes. So the
+//! first time a suspect needs to get [`FAR_ENOUGH`] only. One that was let go so early, and was there again when the engine
+//! died, is kept alone for as long as it takes the next time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -15,6 +19,8 @@ use super::super::protocol::Call;
 const SUSPICION: Duration = Duration::from_secs(600);
 /// How long it is refused after two.
 const REFUSAL: Duration = Duration::from_secs(3600);
+/// Tokens after which a suspect is let go, the first time.
+const FAR_ENOUGH: u64 = 32;
 /// Deaths that have a request refused.
 const DEATHS: u32 = 2;
 /// Most requests remembered. A death adds as many as were in flight.
@@ -39,9 +45,9 @@ pub(super) struct Witness {
 pub(super) enum Standing {
     /// Nothing.
     Clean,
-    /// It was there at a death, after so many tokens.
+    /// It was there at a death.
     Suspect {
-        /// Tokens that it had generated then.
+        /// It is to be the only suspect until it has generated more tokens than these.
         tokens: u64,
     },
     /// It was there at two, the second time as the only suspect. It stays refused for so long.
@@ -51,7 +57,10 @@ pub(super) enum Standing {
 #[derive(Debug)]
 struct Record {
     deaths: u32,
+    /// Tokens that it had generated.
     tokens: u64,
+    /// It was let go early, and that was too early.
+    strict: bool,
     until: Instant,
 }
 
@@ -84,13 +93,24 @@ impl Suspects {
                 Standing::Clean
             }
             Some(record) if record.deaths >= DEATHS => Standing::Refused(record.until - now),
-            Some(record) => Standing::Suspect { tokens: record.tokens },
+            // The same answer need not come out twice: twice as far is certainly further.
+            Some(record) if record.strict => Standing::Suspect { tokens: record.tokens.saturating_mul(2) },
+            Some(record) => Standing::Suspect { tokens: record.tokens.min(FAR_ENOUGH) },
         }
     }
 
     /// Takes in a death. Returns the requests that are refused from now on.
     pub(super) fn died(&mut self, witnesses: &[Witness], now: Instant) -> Vec<Fingerprint> {
         self.records.retain(|_, record| record.until > now);
+        for witness in witnesses.iter().filter(|witness| witness.cleared) {
+            if let Some(record) = self.records.get_mut(&witness.fingerprint)
+                && witness.tokens <= record.tokens.saturating_mul(2)
+            {
+                record.strict = true;
+                record.tokens = record.tokens.max(witness.tokens);
+                record.until = record.until.max(now + SUSPICION);
+            }
+        }
         let mut seen = HashMap::new();
         for witness in witnesses.iter().filter(|witness| !witness.cleared) {
             // The same question asked twice at once was there at one death all the same.
@@ -99,7 +119,8 @@ impl Suspects {
         }
         let mut refused = Vec::new();
         for (fingerprint, tokens) in seen {
-            let record = self.records.entry(fingerprint).or_insert(Record { deaths: 0, tokens: 0, until: now });
+            let record =
+                self.records.entry(fingerprint).or_insert(Record { deaths: 0, tokens: 0, strict: false, until: now });
             record.deaths += 1;
             record.tokens = tokens;
             record.until = now + if record.deaths >= DEATHS { REFUSAL } else { SUSPICION };
@@ -162,7 +183,19 @@ mod tests {
     fn whoever_got_further_than_the_last_time_is_not_blamed() {
         let (mut suspects, now) = (Suspects::default(), Instant::now());
         suspects.died(&[witness(1)], now);
-        assert!(suspects.died(&[Witness { cleared: true, ..witness(1) }], now).is_empty());
+        assert!(suspects.died(&[Witness { cleared: true, tokens: 7, ..witness(1) }], now).is_empty());
+        assert_eq!(suspects.standing(Fingerprint(1), now), Standing::Suspect { tokens: 3 });
+    }
+
+    #[test]
+    fn a_fault_far_into_an_answer_takes_one_death_more() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        let late = Witness { tokens: 200, ..witness(1) };
+        suspects.died(&[late], now);
+        assert_eq!(suspects.standing(late.fingerprint, now), Standing::Suspect { tokens: FAR_ENOUGH });
+        assert!(suspects.died(&[Witness { cleared: true, tokens: 210, ..late }], now).is_empty());
+        assert_eq!(suspects.standing(late.fingerprint, now), Standing::Suspect { tokens: 420 });
+        assert_eq!(suspects.died(&[Witness { tokens: 190, ..late }], now), [late.fingerprint]);
     }
 
     #[test]
