@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="shorter loads")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", default=",".join(row.name for row in ROWS) + ",churn")
-    parser.add_argument("--servers", default="ours,peer,peer-best")
+    parser.add_argument("--servers", default=",".join(SERVERS))
     parser.add_argument("--threads", type=int, default=0, help="of every server; by default each one's own choice")
     parser.add_argument("--churn", type=int, default=2000, help="requests of the row churn")
     parser.add_argument("--model", type=Path, default=MODEL)

@@ -129,6 +129,8 @@ pub struct ModelConfig {
     /// An engine that has work and gets nothing done for so many seconds is ended and started again. Only in a process
     /// of its own.
     pub stall_seconds: u64,
+    /// Guess tokens ahead from what a stream holds already, where that is faster. The output stays the same.
+    pub speculation: bool,
     /// Simulator only: tokens a second and stream.
     pub sim_tokens_per_second: f64,
 }
@@ -146,6 +148,7 @@ impl Default for ModelConfig {
             threads: 0,
             max_queued: 64,
             int8: false,
+            speculation: true,
             isolation: Isolation::Auto,
             stall_seconds: 120,
             sim_tokens_per_second: 100.0,

@@ -40,6 +40,8 @@ pub(super) struct ContextShape {
 /// A context and the batch that feeds it. Belongs to one thread.
 pub(super) struct Context<'model> {
     context: LlamaContext<'model>,
+    /// Recurrent models have one state a sequence, not one a token.
+    forgets_parts: bool,
     batch: LlamaBatch<'static>,
 }
 
@@ -69,7 +71,7 @@ impl<'model> Context<'model> {
             .with_no_perf(true);
         let context = runtime::new_context(model, params)?;
         let batch = LlamaBatch::new(shape.batch as usize, 1);
-        Ok(Self { context, batch })
+        Ok(Self { context, forgets_parts: !model.is_recurrent() && !model.is_hybrid(), batch })
     }
 }
 
@@ -96,5 +98,9 @@ impl Forward for Context<'_> {
         // Removing a whole sequence always succeeds.
         let _ = self.context.clear_kv_cache_seq(Some(slot), None, None);
         0
+    }
+
+    fn forgets_parts(&self) -> bool {
+        self.forgets_parts
     }
 }

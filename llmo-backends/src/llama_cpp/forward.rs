@@ -31,4 +31,9 @@ pub(super) trait Forward {
     /// Forgets all but the first `length` tokens of a slot. Gives how many are left: all of them, or none where the
     /// model can't forget a part (recurrent ones).
     fn keep(&mut self, slot: u32, length: u32) -> u32;
+
+    /// Can it forget a part?
+    fn forgets_parts(&self) -> bool {
+        true
+    }
 }

@@ -39,6 +39,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         slots: shape.slots,
         context_length: shape.context_length,
         prefill_chunk: shape.prefill_chunk,
+        speculation: options.speculation,
         reader_patience: options.reader_patience,
     };
     let thread = start(model, shape, settings, Arc::clone(&mailbox))?;

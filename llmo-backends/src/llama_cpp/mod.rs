@@ -38,5 +38,5 @@ mod weights;
 
 pub use kernels::Kernels;
 pub use model::LlamaCpp;
-pub use options::{KvType, LlamaCppOptions, TuneMode, Tuning};
+pub use options::{KvType, LlamaCppOptions, Speculation, TuneMode, Tuning};
 pub use weights::check;

@@ -44,6 +44,8 @@ pub struct LlamaCppOptions {
     pub max_queue: u32,
     /// Most prompt tokens that wait for a slot. A single request is always admitted to an empty queue.
     pub max_queued_tokens: u64,
+    /// Guess tokens ahead from what a stream holds already, where that is faster.
+    pub speculation: Speculation,
     /// How long a slot is held for a reader that takes nothing. Then its stream ends with an error.
     pub reader_patience: Duration,
 }
@@ -66,9 +68,24 @@ impl Default for LlamaCppOptions {
             kv_budget_bytes: 1 << 30,
             max_queue: 64,
             max_queued_tokens: 65_536,
+            speculation: Speculation::default(),
             reader_patience: Duration::from_secs(30),
         }
     }
+}
+
+/// Whether tokens are guessed ahead: what followed the last time after the same tokens of the prompt or the output. The
+/// output is the same, up to the last bits of the logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Speculation {
+    /// Never.
+    Off,
+    /// Where it is measured to be faster: few streams, and text that repeats itself.
+    #[default]
+    Auto,
+    /// So many tokens in each step of few streams, whatever it costs. For tests and measurements.
+    Always(u32),
 }
 
 /// How keys and values are stored.

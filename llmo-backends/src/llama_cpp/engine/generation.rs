@@ -8,6 +8,7 @@ use llmo_core::model::{
 };
 use llmo_core::text::OutputAssembler;
 
+use super::draft::HitRate;
 use super::job::{Held, Job, Output};
 use crate::constraint::Matcher;
 use crate::llama_cpp::vocabulary::TokenTable;
@@ -28,6 +29,8 @@ pub(super) struct Generation {
     shown: Vec<(TokenId, String)>,
     /// The token that was drawn last and has not been run. `None` while the prompt is being read.
     pub(super) next: Option<TokenId>,
+    /// How well its tokens are guessed.
+    pub(super) hit_rate: HitRate,
     generated: u32,
     cached: u32,
     queued_at: Instant,
@@ -81,6 +84,7 @@ impl Generation {
             max_tokens,
             output,
             next: None,
+            hit_rate: HitRate::default(),
             cached,
             queued_at,
             started_at: now,
@@ -105,6 +109,13 @@ impl Generation {
     /// Is there room for the events of one step?
     pub(super) fn has_room(&self) -> bool {
         self.output.has_room()
+    }
+
+    /// Most tokens worth guessing behind the next one: the output has room for them, and so has the channel.
+    pub(super) fn room_for_guesses(&self) -> usize {
+        let of_output = self.max_tokens.saturating_sub(self.generated).saturating_sub(1);
+        // A step may send a delta, the rest of the text and the finish without guesses.
+        (of_output as usize).min(self.output.room().saturating_sub(3))
     }
 
     /// Ends it with an error.

@@ -59,6 +59,11 @@ impl Output {
         self.sender.capacity() >= 3
     }
 
+    /// How many events can be sent now.
+    pub(super) fn room(&self) -> usize {
+        self.sender.capacity()
+    }
+
     /// Sends an event. False if nobody reads any more. Only after [`has_room`](Self::has_room).
     pub(super) fn send(&self, event: Event) -> bool {
         self.sender.try_send(Ok(event)).is_ok()

@@ -32,6 +32,8 @@ pub(in super::super) struct Mailbox {
     kv_used_ppm: AtomicU32,
     /// Smoothed time that a request holds a slot, in milliseconds.
     service_ms: AtomicU64,
+    guessed: AtomicU64,
+    guessed_right: AtomicU64,
 }
 
 #[derive(Default)]
@@ -68,6 +70,8 @@ impl Mailbox {
             slots_free: AtomicU32::new(slots),
             kv_used_ppm: AtomicU32::new(0),
             service_ms: AtomicU64::new(1000),
+            guessed: AtomicU64::new(0),
+            guessed_right: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +138,8 @@ impl Mailbox {
         load.slots_free = self.slots_free.load(Ordering::Relaxed);
         load.queued_requests = u32::try_from(jobs).unwrap_or(u32::MAX);
         load.queued_tokens = tokens;
+        load.draft_tokens = self.guessed.load(Ordering::Relaxed);
+        load.draft_accepted_tokens = self.guessed_right.load(Ordering::Relaxed);
         load.kv_used = self.kv_used_ppm.load(Ordering::Relaxed) as f32 / 1e6;
         load
     }
@@ -181,6 +187,12 @@ impl Mailbox {
     pub(super) fn report(&self, slots_free: u32, kv_used: f32) {
         self.slots_free.store(slots_free, Ordering::Relaxed);
         self.kv_used_ppm.store((kv_used * 1e6) as u32, Ordering::Relaxed);
+    }
+
+    /// The engine reports tokens that it guessed ahead, and how many of them were right.
+    pub(super) fn report_guesses(&self, guessed: usize, right: usize) {
+        self.guessed.fetch_add(guessed as u64, Ordering::Relaxed);
+        self.guessed_right.fetch_add(right as u64, Ordering::Relaxed);
     }
 
     /// The engine reports how long a request held a slot.

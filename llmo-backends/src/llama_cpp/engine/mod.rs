@@ -11,7 +11,8 @@
 //!
 //! 1. frees the slots of callers that left, whose deadline passed or who read nothing for too long,
 //! 2. moves waiting requests into free slots, each into the slot that remembers most of its prompt,
-//! 3. runs one token of every stream that generates, in one batch, and sends the results,
+//! 3. runs one token of every stream that generates, and some that are guessed to follow it where that pays ([`draft`]), in
+//!    one batch, and sends the results,
 //! 4. reads a chunk of the prompts that are not read yet, as large as the running streams can stand ([`pace`]).
 //!
 //! Prompts are run apart from streams: the shapes that llama.cpp computes with, and so the last bits of the logits, then
@@ -20,6 +21,7 @@
 //!
 //! A stream whose channel is full is left out of the batch until its reader catches up; the others don't wait for it.
 
+mod draft;
 mod events;
 mod generation;
 mod job;

@@ -1,36 +1,108 @@
-//! The two things a step does with the model: one token of every stream, and a chunk of the prompts.
+//! The two things a step does with the model: the next tokens of every stream, and a chunk of the prompts.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use llmo_core::ModelError;
+use llmo_core::model::TokenId;
 
+use super::draft::{self, StepCost};
 use super::generation::Progress;
 use super::pace::part;
 use super::scheduler::Engine;
 use super::slot::Slot;
 use crate::llama_cpp::forward::{Feed, Forward, ForwardError};
+use crate::llama_cpp::options::Speculation;
 
 impl<F: Forward> Engine<F> {
-    /// Runs the next token of every stream whose reader keeps up, in one batch. False if there is none.
+    /// Runs the next token of every stream whose reader keeps up, and guesses behind it, in one batch. False if there is
+    /// none.
     pub(super) fn generate(&mut self) -> bool {
         let started = Instant::now();
-        self.feeds.clear();
-        for (slot, state) in (0..).zip(&self.slots) {
-            let generation = state.generation.as_ref().filter(|generation| generation.has_room());
-            if let Some(token) = generation.and_then(|generation| generation.next) {
-                self.feeds.push(Feed { slot, token, position: state.cached.len() as u32, logits: true });
-            }
-        }
-        if self.feeds.is_empty() {
+        let streams = self.slots.iter().filter(|slot| next(slot).is_some()).count();
+        if streams == 0 {
             return false;
         }
+        self.feeds.clear();
+        for index in 0..self.slots.len() {
+            let Some(token) = next(&self.slots[index]) else { continue };
+            let (slot, position) = (index as u32, self.slots[index].cached.len() as u32);
+            self.feeds.push(Feed { slot, token, position, logits: true });
+            self.guess(index, token, streams);
+            let guesses = (position + 1..).zip(&self.guesses);
+            self.feeds.extend(guesses.map(|(position, &token)| Feed { slot, token, position, logits: true }));
+        }
         if self.run() {
-            for row in 0..self.feeds.len() {
-                self.advance(row);
+            let mut row = 0;
+            while row < self.feeds.len() {
+                let slot = self.feeds[row].slot;
+                let rows = self.feeds[row..].iter().take_while(|feed| feed.slot == slot).count();
+                self.verify(row..row + rows);
+                row += rows;
             }
-            self.pace.stepped(started.elapsed());
+            let guesses = self.feeds.len() - streams;
+            if guesses == 0 {
+                self.pace.stepped(started.elapsed());
+            }
+            self.cost.stepped(streams, guesses, started.elapsed());
         }
         true
+    }
+
+    /// Guesses what follows the next token of a stream, as far as it is worth running.
+    fn guess(&mut self, index: usize, token: TokenId, streams: usize) {
+        self.guesses.clear();
+        if self.settings.speculation == Speculation::Off
+            || !StepCost::may_guess(streams)
+            || !self.forward.forgets_parts()
+        {
+            return;
+        }
+        let slot = &mut self.slots[index];
+        let Some(generation) = &mut slot.generation else { return };
+        let length = match self.settings.speculation {
+            Speculation::Always(length) => length as usize,
+            _ => self.cost.length(streams, generation.hit_rate.share()),
+        };
+        // The batch has room for a chunk of a prompt.
+        let share = (self.settings.prefill_chunk as usize / streams).saturating_sub(1);
+        let length = length.min(generation.room_for_guesses()).min(share);
+        // The first guess is compared with what comes even if it is not run.
+        draft::guess(&slot.cached, token, length.max(1), &mut self.guesses);
+        generation.hit_rate.expect(self.guesses.first().copied());
+        self.guesses.truncate(length);
+    }
+
+    /// Draws behind the next token of a stream, and behind its guesses for as long as they are what was drawn. Forgets the
+    /// others.
+    fn verify(&mut self, rows: Range<usize>) {
+        let index = self.feeds[rows.start].slot as usize;
+        let guessed = rows.len() - 1;
+        let mut right = 0;
+        for row in rows.clone() {
+            self.slots[index].cached.push(self.feeds[row].token);
+            self.advance(row);
+            let Some(generation) = &mut self.slots[index].generation else { break };
+            let Some(drawn) = generation.next else { break };
+            let expected = self.feeds[row + 1..rows.end].first().map(|feed| feed.token);
+            if row > rows.start {
+                generation.hit_rate.expect(expected);
+            }
+            generation.hit_rate.drawn(drawn);
+            if expected != Some(drawn) {
+                break;
+            }
+            right += 1;
+        }
+        if guessed == 0 {
+            return;
+        }
+        self.mailbox.report_guesses(guessed, right);
+        let valid = self.slots[index].cached.len();
+        if right < guessed && (self.forward.keep(index as u32, valid as u32) as usize) < valid {
+            let what = "the model could not forget tokens that were guessed wrong".to_owned();
+            self.discard(index, &ModelError::Internal(what));
+        }
     }
 
     /// Reads a chunk of the prompts that are not read yet. False if there is none.
@@ -76,6 +148,8 @@ impl<F: Forward> Engine<F> {
         }));
         let is_last = end == generation.prompt.len();
         if self.run() {
+            let tokens = self.feeds.iter().map(|feed| feed.token);
+            self.slots[index].cached.extend(tokens);
             self.pace.read(count as u32, started.elapsed());
             if is_last {
                 self.advance(count - 1);
@@ -83,15 +157,10 @@ impl<F: Forward> Engine<F> {
         }
     }
 
-    /// Runs the feeds and notes what the KV cache holds then. If it fails, the streams in it end.
+    /// Runs the feeds. If it fails, the streams in it end.
     fn run(&mut self) -> bool {
         match self.forward.run(&self.feeds) {
-            Ok(()) => {
-                for feed in &self.feeds {
-                    self.slots[feed.slot as usize].cached.push(feed.token);
-                }
-                true
-            }
+            Ok(()) => true,
             Err(error) => {
                 self.fail(&error);
                 false
@@ -120,6 +189,11 @@ impl<F: Forward> Engine<F> {
             Err(error) => self.discard(index, &error),
         }
     }
+}
+
+/// The token that a slot's stream goes on with, if its reader keeps up.
+fn next(slot: &Slot) -> Option<TokenId> {
+    slot.generation.as_ref().filter(|generation| generation.has_room())?.next
 }
 
 /// Tokens of a slot's prompt that are still to be read.

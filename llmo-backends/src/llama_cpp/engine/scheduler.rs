@@ -5,12 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use llmo_core::ModelError;
+use llmo_core::model::TokenId;
 
+use super::draft::StepCost;
 use super::generation::Generation;
 use super::mailbox::Mailbox;
 use super::pace::Pace;
 use super::slot::{Slot, best_free};
 use crate::llama_cpp::forward::{Feed, Forward};
+use crate::llama_cpp::options::Speculation;
 use crate::llama_cpp::vocabulary::TokenTable;
 
 /// What an engine knows of its model and its options.
@@ -24,6 +27,8 @@ pub(in super::super) struct Settings {
     pub(in super::super) context_length: u32,
     /// Most tokens of prompts between two steps of the streams.
     pub(in super::super) prefill_chunk: u32,
+    /// Guess tokens ahead where that is faster?
+    pub(in super::super) speculation: Speculation,
     /// How long a slot is held for a reader that takes nothing.
     pub(in super::super) reader_patience: Duration,
 }
@@ -35,18 +40,31 @@ pub(in super::super) struct Engine<F> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) slots: Vec<Slot>,
     pub(super) pace: Pace,
+    pub(super) cost: StepCost,
     /// The slot whose prompt is read first in the next step.
     pub(super) turn: usize,
     /// Kept between steps, so that a step allocates nothing.
     pub(super) feeds: Vec<Feed>,
     pub(super) scratch: Vec<f32>,
+    pub(super) guesses: Vec<TokenId>,
 }
 
 impl<F: Forward> Engine<F> {
     pub(in super::super) fn new(forward: F, settings: Settings, mailbox: Arc<Mailbox>) -> Self {
         let slots = (0..settings.slots).map(|_| Slot::default()).collect();
         let pace = Pace::new(settings.prefill_chunk);
-        Self { forward, settings, mailbox, slots, pace, turn: 0, feeds: Vec::new(), scratch: Vec::new() }
+        Self {
+            forward,
+            settings,
+            mailbox,
+            slots,
+            pace,
+            cost: StepCost::default(),
+            turn: 0,
+            feeds: Vec::new(),
+            scratch: Vec::new(),
+            guesses: Vec::new(),
+        }
     }
 
     /// Works until the mailbox is closed and every stream has ended.

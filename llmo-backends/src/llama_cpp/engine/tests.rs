@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::events::Events;
 use super::*;
 use crate::llama_cpp::forward::{Feed, Forward, ForwardError};
+use crate::llama_cpp::options::Speculation;
 use crate::llama_cpp::vocabulary::TokenTable;
 
 const VOCABULARY: u32 = 1000;
@@ -91,11 +92,20 @@ impl Bench {
     }
 
     fn with_patience(slots: u32, queue: usize, reader_patience: Duration) -> Self {
+        Self::with(slots, queue, reader_patience, Speculation::Auto)
+    }
+
+    fn guessing(length: u32) -> Self {
+        Self::with(2, 8, Duration::from_secs(60), Speculation::Always(length))
+    }
+
+    fn with(slots: u32, queue: usize, reader_patience: Duration, speculation: Speculation) -> Self {
         let control = Arc::new(Control::default());
         let mailbox = Arc::new(Mailbox::new(Limits { requests: queue, tokens: 100_000 }, slots));
         let table = (0..VOCABULARY).map(|token| (format!("{token} ").into_bytes(), token == END));
         let table = Arc::new(TokenTable::new(table));
-        let settings = Settings { table, slots, context_length: 4096, prefill_chunk: 128, reader_patience };
+        let settings =
+            Settings { table, slots, context_length: 4096, prefill_chunk: 128, speculation, reader_patience };
         let fake = Fake { control: Arc::clone(&control), caches: HashMap::new(), rows: Vec::new() };
         let thread = EngineThread::spawn(Arc::clone(&mailbox), move |mailbox| {
             serve(&mut Engine::new(fake, settings, Arc::clone(mailbox)));
@@ -396,4 +406,61 @@ async fn seeded_output_does_not_depend_on_the_rest_of_the_batch() {
     let noise = (0..12).map(|i| bench.run(prompt([i * 20]).max_tokens(60)));
     let (together, _) = tokio::join!(bench.run(request), futures::future::join_all(noise));
     assert_eq!(together.unwrap().0, alone);
+}
+
+/// 10 to 39 and then 10 and 11 again: 12 to 39 are guessed right, and 10 is guessed wrong behind them.
+fn repeating() -> GenerateRequest {
+    prompt((10..40).chain([10, 11]))
+}
+
+#[tokio::test]
+async fn right_guesses_save_runs_and_wrong_ones_leave_no_trace() {
+    let bench = Bench::guessing(4);
+    let (tokens, finish) = bench.run(repeating().max_tokens(60)).await.unwrap();
+    assert_eq!(tokens, (12..72).collect::<Vec<TokenId>>());
+    assert_eq!(finish.usage.completion_tokens, 60);
+    let load = bench.mailbox.load();
+    assert!(load.draft_accepted_tokens >= 20 && load.draft_tokens > load.draft_accepted_tokens, "{load:?}");
+    let runs = bench.control.runs.lock().len();
+    assert_eq!(runs as u64, 1 + 59 - load.draft_accepted_tokens, "the prompt, then one run for each token not guessed");
+}
+
+#[tokio::test]
+async fn an_output_that_ends_among_guesses_leaves_only_its_own_tokens_in_the_cache() {
+    let bench = Bench::guessing(8);
+    let (tokens, _) = bench.run(repeating().max_tokens(5).stop("16")).await.unwrap();
+    assert_eq!(tokens, (12..17).collect::<Vec<TokenId>>());
+    let longer = prompt((10..40).chain(10..20)).max_tokens(1);
+    let (tokens, finish) = bench.run(longer).await.unwrap();
+    // The prompt's 32 tokens and 12 to 15, which were run; the last one never is.
+    assert_eq!((tokens, finish.usage.cached_tokens), (vec![20], 36));
+}
+
+#[tokio::test]
+async fn seeded_output_is_the_same_with_guesses() {
+    let mut request = repeating().max_tokens(200);
+    request.sampling.temperature = 0.9;
+    request.sampling.repetition_penalty = 1.02;
+    request.sampling.seed = Some(11);
+    request.sampling.logit_bias = [END, PANICS, FAILS].map(|token| (token, -100.0)).to_vec();
+    let plain = Bench::new(2, 8).run(request.clone()).await.unwrap().0;
+    let bench = Bench::guessing(6);
+    assert_eq!(bench.run(request).await.unwrap().0, plain);
+    let load = bench.mailbox.load();
+    assert!(load.draft_accepted_tokens > 0 && load.draft_tokens > load.draft_accepted_tokens, "{load:?}");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_slow_gets_no_more_guesses_than_it_has_room_for() {
+    let bench = Bench::guessing(100);
+    let cycle = prompt((10..40).cycle().take(300)).max_tokens(500);
+    let mut slow = bench.start(cycle).await.unwrap();
+    let mut tokens = 0;
+    while let Some(event) = slow.next().await {
+        if let Event::Delta(delta) = event.unwrap() {
+            tokens += delta.tokens.len();
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(tokens, 500);
 }

@@ -76,7 +76,7 @@ fn llama_cpp(
     digest: Option<String>,
     config: &ModelConfig,
 ) -> Result<Arc<dyn Model>, ModelError> {
-    use llmo_backends::llama_cpp::{KvType, LlamaCpp, LlamaCppOptions};
+    use llmo_backends::llama_cpp::{KvType, LlamaCpp, LlamaCppOptions, Speculation};
     let mut options = LlamaCppOptions::default();
     options.id = Some(id.to_owned());
     options.digest = digest;
@@ -87,6 +87,9 @@ fn llama_cpp(
     }
     if config.int8 {
         options.kv_type = Some(KvType::Q8_0);
+    }
+    if !config.speculation {
+        options.speculation = Speculation::Off;
     }
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
     Ok(Arc::new(LlamaCpp::load(file, options)?))
