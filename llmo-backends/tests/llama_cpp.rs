@@ -22,7 +22,5 @@ mod loading;
 mod prompts;
 #[path = "llama_cpp/scheduling.rs"]
 mod scheduling;
-#[path = "llama_cpp/speculation.rs"]
-mod speculation;
 #[path = "llama_cpp/tools.rs"]
 mod tools;
