@@ -50,6 +50,8 @@ pub struct GatewayConfig {
     pub first_token_timeout_seconds: u64,
     /// Longest wait between two tokens.
     pub idle_timeout_seconds: u64,
+    /// How long a stream whose replica died looks for another that goes on with it; 0: it ends with an error.
+    pub continuation_timeout_seconds: u64,
     /// Most attempts for one request, the first included.
     pub max_attempts: u32,
     /// Retries may be this share of requests…
@@ -73,10 +75,11 @@ impl Default for GatewayConfig {
             policy: Policy::PowerOfTwo,
             health_interval_ms: 2_000,
             unhealthy_interval_ms: 500,
-            health_timeout_ms: 1_000,
+            health_timeout_ms: 600,
             connect_timeout_ms: 1_000,
             first_token_timeout_seconds: 120,
             idle_timeout_seconds: 30,
+            continuation_timeout_seconds: 10,
             max_attempts: 3,
             retry_budget_percent: 20,
             retry_budget_min: 3,

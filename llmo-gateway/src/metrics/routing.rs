@@ -18,6 +18,12 @@ use crate::router::Fate;
 pub struct RouterMetrics {
     retries: Family<Reason, Counter>,
     budget_exhausted: Counter,
+    continuations: Family<Outcome, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +44,23 @@ impl RouterMetrics {
             "Retries not made because the retry budget was empty",
             self.budget_exhausted.clone(),
         );
+        registry.register(
+            "llmo_stream_continuations",
+            "Streams that broke after their first token, by whether another replica went on with them",
+            self.continuations.clone(),
+        );
+    }
+
+    /// Counts a stream that broke: it goes on elsewhere, or ends.
+    pub(crate) fn continued(&self, goes_on: bool) {
+        let outcome = if goes_on { "continued" } else { "failed" };
+        self.continuations.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Streams that went on elsewhere so far.
+    #[must_use]
+    pub fn continuations(&self) -> u64 {
+        self.continuations.get_or_create(&Outcome { outcome: "continued" }).get()
     }
 
     /// Counts a retry, for what happened before it.

@@ -136,6 +136,13 @@ impl Replica {
         self.check.notify_one();
     }
 
+    /// Asks for a health check if nothing came from it within `silence`.
+    pub fn doubt(&self, silence: Duration, now: Instant) {
+        if !self.heard_within(silence, now) {
+            self.ask_check();
+        }
+    }
+
     /// Waits until somebody asks for a health check.
     pub async fn check_asked(&self) {
         self.check.notified().await;

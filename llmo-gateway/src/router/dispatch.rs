@@ -12,6 +12,9 @@ use crate::metrics::RouterMetrics;
 use crate::policy::{PickContext, Policy};
 use crate::replica::{Lease, Pool, Replica, Served};
 
+/// A replica from which nothing came for this long, while somebody waits, is asked how it is.
+pub(super) const SILENCE: Duration = Duration::from_millis(400);
+
 /// Limits of a request's way through the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +31,8 @@ pub struct RouterOptions {
     pub idle_timeout: Duration,
     /// What callers are told to wait when no replica can serve.
     pub retry_after: Duration,
+    /// How long a broken stream looks for a replica that goes on with it; zero: it isn't continued.
+    pub continuation_timeout: Duration,
 }
 
 impl Default for RouterOptions {
@@ -45,6 +50,7 @@ impl From<&GatewayConfig> for RouterOptions {
             first_token_timeout: Duration::from_secs(config.first_token_timeout_seconds),
             idle_timeout: Duration::from_secs(config.idle_timeout_seconds),
             retry_after: Duration::from_secs(1),
+            continuation_timeout: Duration::from_secs(config.continuation_timeout_seconds),
         }
     }
 }
@@ -57,6 +63,14 @@ pub struct Dispatcher {
     budget: RetryBudget,
     options: RouterOptions,
     metrics: RouterMetrics,
+}
+
+/// What a request is sent for.
+pub(super) enum Purpose {
+    /// It is new.
+    Start,
+    /// It began on a replica that broke: not there, if there is a choice.
+    Continue(Option<Arc<Replica>>),
 }
 
 /// An attempt that did not succeed.
@@ -85,6 +99,11 @@ impl Dispatcher {
         &self.pool
     }
 
+    /// The counters.
+    pub(super) fn metrics(&self) -> &RouterMetrics {
+        &self.metrics
+    }
+
     /// The limits.
     #[must_use]
     pub fn options(&self) -> &RouterOptions {
@@ -97,13 +116,17 @@ impl Dispatcher {
         &self,
         model: &str,
         deadline: Option<Instant>,
+        purpose: Purpose,
         call: impl Fn(Arc<Served>) -> F,
     ) -> Result<(T, Lease)>
     where
         F: Future<Output = Result<T>>,
     {
-        self.budget.deposit();
         let mut tried: Vec<Arc<Replica>> = Vec::new();
+        match purpose {
+            Purpose::Start => self.budget.deposit(),
+            Purpose::Continue(broken) => tried.extend(broken),
+        }
         let mut last: Option<Unsuccessful> = None;
         for attempt in 0..self.options.max_attempts {
             let Some((replica, served)) = self.choose(model, &tried) else { break };
@@ -176,7 +199,7 @@ impl Dispatcher {
         tokio::select! {
             biased;
             answer = answer => answer.map_err(Unsuccessful::new),
-            () = lease.replica().until_down() => Err(Unsuccessful::new(upstream("the replica went down".into()))),
+            () = until_down(lease.replica()) => Err(Unsuccessful::new(upstream("the replica went down".into()))),
             () = at(deadline) => {
                 let error = ModelError::DeadlineExceeded { stage: "while waiting for the first token".into() };
                 Err(Unsuccessful::new(error))
@@ -224,6 +247,21 @@ impl Dispatcher {
             None | Some(Unsuccessful { fate: Fate::Lost, .. }) => self.nobody(model),
             Some(Unsuccessful { error, .. }) => error,
         }
+    }
+}
+
+/// Waits until a replica is down. While it says nothing, to anybody, it is asked how it is: it may hang with its
+/// connections open.
+async fn until_down(replica: &Replica) {
+    let doubt = async {
+        loop {
+            tokio::time::sleep(SILENCE).await;
+            replica.doubt(SILENCE, Instant::now());
+        }
+    };
+    tokio::select! {
+        () = replica.until_down() => {}
+        () = doubt => {}
     }
 }
 

@@ -8,14 +8,16 @@
 //!                                   RoutedStream (lease, idle and deadline guard)
 //! ```
 //!
-//! Only what has not started is retried: until the first delta nobody saw anything, so the same request can go to
-//! another replica. A stream that breaks later ends with a typed error; `stream.rs` is the place where continuing it
-//! elsewhere belongs, since it sees every token that went by.
+//! Until the first delta nobody saw anything, so the same request can go to another replica. A stream that breaks later
+//! is continued elsewhere (`continuation.rs`): prompt and the tokens that went by (`journal.rs`) are its complete state.
+//! Where that is not possible (an upstream that tells no token ids, no replica in time) it ends with a typed error.
 
 mod backoff;
 mod budget;
+mod continuation;
 mod dispatch;
 mod fate;
+mod journal;
 mod model;
 mod models;
 mod stream;

@@ -9,6 +9,7 @@ use llmo_core::model::{
 };
 
 use super::Dispatcher;
+use super::dispatch::Purpose;
 use super::stream::{self, Started};
 use crate::replica::{Lease, Served};
 
@@ -34,18 +35,22 @@ impl Model for RoutedModel {
 
     /// Resolves with the first output: until then a failed attempt is repeated elsewhere, and the answer's status and
     /// headers can still tell the truth.
-    async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+    async fn generate(&self, mut request: GenerateRequest) -> Result<EventStream> {
         request.validate()?;
-        let request = &request;
+        // What another replica needs to go on with the stream, if this one breaks.
+        request.token_ids |= self.info.capabilities.token_ids;
+        let asked = &request;
         let call = |served: Arc<Served>| async move {
             let sent = Instant::now();
-            let started = Started::wait(served.client.generate(request.clone()).await?).await?;
+            let started = Started::wait(served.client.generate(asked.clone()).await?).await?;
             let now = Instant::now();
             served.latency.record(now.duration_since(sent), now);
             Ok(started)
         };
-        let (started, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
-        Ok(stream::watch(started, lease, request.deadline, Arc::clone(&self.dispatcher)))
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let (started, lease) = dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
+        let can_continue = self.info.capabilities.token_ids && !dispatcher.options().continuation_timeout.is_zero();
+        Ok(stream::watch(started, lease, &self.info.id, request, can_continue, dispatcher))
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
@@ -57,21 +62,22 @@ impl Model for RoutedModel {
             served.latency.record(now.duration_since(sent), now);
             Ok(embeddings)
         };
-        let (mut embeddings, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        let (mut embeddings, lease) =
+            self.dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
         embeddings.origin.replica = Some(self.done(&lease));
         Ok(embeddings)
     }
 
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
         let call = |served: Arc<Served>| async move { served.client.tokenize(text, options).await };
-        let (tokens, lease) = self.dispatcher.dispatch(&self.info.id, None, call).await?;
+        let (tokens, lease) = self.dispatcher.dispatch(&self.info.id, None, Purpose::Start, call).await?;
         self.done(&lease);
         Ok(tokens)
     }
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         let call = |served: Arc<Served>| async move { served.client.detokenize(tokens).await };
-        let (text, lease) = self.dispatcher.dispatch(&self.info.id, None, call).await?;
+        let (text, lease) = self.dispatcher.dispatch(&self.info.id, None, Purpose::Start, call).await?;
         self.done(&lease);
         Ok(text)
     }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt};
-use llmo_core::model::{Delta, Event, EventStream, ModelError, Result};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt};
+use llmo_core::model::{Delta, Event, EventStream, GenerateRequest, ModelError, Result};
 use tokio::time::Sleep;
 
-use super::Dispatcher;
+use super::continuation::Continuation;
+use super::dispatch::SILENCE;
+use super::journal::Journal;
+use super::{Dispatcher, Fate};
 use crate::replica::Lease;
 
 /// How often a silent stream looks at its limits.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 /// A silent stream of a replica that health checks found down is given up after this long: a hung process keeps its
 /// connections open.
-const SILENT_AND_DOWN: Duration = Duration::from_secs(2);
+const SILENT_AND_DOWN: Duration = Duration::from_millis(750);
 
 /// A stream that has given its first output.
 pub(super) struct Started {
@@ -45,39 +49,54 @@ impl Started {
     }
 }
 
-/// The rest of a stream: holds the lease, ends what hangs, and reports how it went.
-///
-/// This is where a broken stream would be continued on another replica: it sees every token, and what comes after the
-/// break need only be another [`EventStream`]. Until then a break is passed on as a typed error.
+/// A stream for the caller, whichever replicas it comes from: holds the lease, ends what hangs, goes on elsewhere with
+/// what breaks, and reports how it went.
 struct RoutedStream {
     dispatcher: Arc<Dispatcher>,
-    first: Option<Event>,
-    rest: EventStream,
-    lease: Option<Lease>,
+    model: Arc<str>,
+    /// What was asked. Kept where the stream can be continued.
+    request: Option<Box<GenerateRequest>>,
     deadline: Option<Instant>,
+    journal: Journal,
+    source: Source,
     /// Since when the next event is waited for; `None` while the caller has not asked for it. A slow reader's time is
     /// not the replica's.
     waiting: Option<Instant>,
     tick: Pin<Box<Sleep>>,
 }
 
+/// Where the next event comes from.
+enum Source {
+    Replica {
+        first: Option<Event>,
+        rest: EventStream,
+        lease: Lease,
+    },
+    /// It broke; another replica is being found.
+    Moving(BoxFuture<'static, Result<(Started, Lease)>>),
+    /// The last event is out.
+    Over,
+}
+
 /// Passes a started stream on, watched over.
 pub(super) fn watch(
     started: Started,
     lease: Lease,
-    deadline: Option<Instant>,
+    model: &str,
+    request: GenerateRequest,
+    can_continue: bool,
     dispatcher: Arc<Dispatcher>,
 ) -> EventStream {
     let mut origin = started.rest.origin.clone();
     origin.replica = Some(lease.replica().id().to_owned());
-    let now = Instant::now();
-    lease.replica().heard(now);
+    lease.replica().heard(Instant::now());
     let stream = RoutedStream {
         dispatcher,
-        first: Some(started.first),
-        rest: started.rest,
-        lease: Some(lease),
-        deadline,
+        model: model.into(),
+        deadline: request.deadline,
+        journal: Journal::behind(request.output_prefix.clone()),
+        request: can_continue.then(|| Box::new(request)),
+        source: Source::Replica { first: Some(started.first), rest: started.rest, lease },
         waiting: None,
         tick: Box::pin(tokio::time::sleep(TICK)),
     };
@@ -89,21 +108,40 @@ impl Stream for RoutedStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(lease) = &this.lease else { return Poll::Ready(None) };
-        if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(Ok(this.pass(first))));
-        }
-        match this.rest.poll_next_unpin(cx) {
-            Poll::Ready(Some(Ok(event))) => {
-                this.waiting = None;
-                lease.replica().heard(Instant::now());
-                Poll::Ready(Some(Ok(this.pass(event))))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.give_up(begun(error))))),
-            Poll::Ready(None) => Poll::Ready(Some(Err(this.give_up(broken("the stream ended without a finish"))))),
-            Poll::Pending => {
-                let error = ready!(this.poll_limits(cx));
-                Poll::Ready(Some(Err(this.give_up(error))))
+        loop {
+            let error = match &mut this.source {
+                Source::Over => return Poll::Ready(None),
+                Source::Moving(moving) => match ready!(moving.poll_unpin(cx)) {
+                    Ok((Started { first, rest }, lease)) => {
+                        this.dispatcher.metrics().continued(true);
+                        lease.replica().heard(Instant::now());
+                        this.source = Source::Replica { first: Some(first), rest, lease };
+                        continue;
+                    }
+                    Err(error) => {
+                        this.dispatcher.metrics().continued(false);
+                        this.source = Source::Over;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                Source::Replica { first, rest, lease } => {
+                    if let Some(first) = first.take() {
+                        return Poll::Ready(Some(Ok(this.pass(first))));
+                    }
+                    match rest.poll_next_unpin(cx) {
+                        Poll::Ready(Some(Ok(event))) => {
+                            this.waiting = None;
+                            lease.replica().heard(Instant::now());
+                            return Poll::Ready(Some(Ok(this.pass(event))));
+                        }
+                        Poll::Ready(Some(Err(error))) => begun(error),
+                        Poll::Ready(None) => broken("the stream ended without a finish"),
+                        Poll::Pending => ready!(this.poll_limits(cx)),
+                    }
+                }
+            };
+            if let Some(error) = this.move_on(error) {
+                return Poll::Ready(Some(Err(error)));
             }
         }
     }
@@ -111,19 +149,42 @@ impl Stream for RoutedStream {
 
 impl RoutedStream {
     fn pass(&mut self, event: Event) -> Event {
-        if matches!(event, Event::Finish(_))
-            && let Some(lease) = self.lease.take()
-        {
-            self.dispatcher.judge_started(lease.replica(), None, Instant::now());
+        match &event {
+            Event::Delta(delta) => self.journal.note(delta),
+            Event::Finish(_) => {
+                if let Source::Replica { lease, .. } = std::mem::replace(&mut self.source, Source::Over) {
+                    self.dispatcher.judge_started(lease.replica(), None, Instant::now());
+                }
+            }
+            _ => {}
         }
         event
     }
 
-    fn give_up(&mut self, error: ModelError) -> ModelError {
-        if let Some(lease) = self.lease.take() {
-            self.dispatcher.judge_started(lease.replica(), Some(&error), Instant::now());
+    /// Leaves the replica; the error, if no other can go on.
+    fn move_on(&mut self, error: ModelError) -> Option<ModelError> {
+        let Source::Replica { lease, .. } = std::mem::replace(&mut self.source, Source::Over) else {
+            return Some(error);
+        };
+        self.dispatcher.judge_started(lease.replica(), Some(&error), Instant::now());
+        if !matches!(Fate::of(&error), Fate::Lost | Fate::Failed) {
+            return Some(error);
         }
-        error
+        let Some(request) = self.request.as_deref().filter(|_| self.journal.may_move()) else {
+            return Some(error);
+        };
+        let mut request = request.clone();
+        request.output_prefix = self.journal.tokens().to_vec();
+        let continuation = Continuation {
+            dispatcher: Arc::clone(&self.dispatcher),
+            model: Arc::clone(&self.model),
+            request,
+            broken: Arc::clone(lease.replica()),
+            cause: error,
+        };
+        self.waiting = None;
+        self.source = Source::Moving(continuation.run().boxed());
+        None
     }
 
     /// Ready with the error that ends the stream, once a limit is passed.
@@ -139,8 +200,13 @@ impl RoutedStream {
             if silent >= self.dispatcher.options().idle_timeout {
                 return Poll::Ready(broken(&format!("no token for {} s", silent.as_secs())));
             }
-            if silent >= SILENT_AND_DOWN && self.lease.as_ref().is_some_and(|lease| lease.replica().is_down()) {
-                return Poll::Ready(broken("the replica went down"));
+            if let Source::Replica { lease, .. } = &self.source {
+                if silent >= SILENT_AND_DOWN && lease.replica().is_down() {
+                    return Poll::Ready(broken("the replica went down"));
+                }
+                if silent >= SILENCE {
+                    lease.replica().doubt(SILENCE, now);
+                }
             }
             let tick = self.deadline.map_or(TICK, |deadline| TICK.min(deadline - now));
             self.tick.as_mut().reset((now + tick).into());

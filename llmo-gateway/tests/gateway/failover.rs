@@ -141,7 +141,8 @@ async fn dropping_the_client_frees_the_slot_upstream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_ends_with_a_typed_error_and_never_with_done() {
-    let mut site = Site::new(1, paced(20.0)).await;
+    // Nobody comes back in time to go on with it.
+    let mut site = Site::with(1, paced(20.0), None, |config| config.gateway.continuation_timeout_seconds = 1).await;
     let mut answer = site.streamed("long", 1_000).send().await.expect("an answer");
     let mut body = answer.chunk().await.expect("a first piece").expect("not empty").to_vec();
     site.services[0].kill();
@@ -151,6 +152,57 @@ async fn a_stream_that_breaks_ends_with_a_typed_error_and_never_with_done() {
     let body = String::from_utf8(body).expect("text");
     assert!(body.contains("event: error") && body.contains("upstream_failed"), "{body}");
     assert!(!body.contains("[DONE]"), "{body}");
+}
+
+/// The text of a stream, if it ended as it should.
+async fn whole(request: RequestBuilder) -> Result<String, String> {
+    let body = request.send().await.map_err(|e| e.to_string())?.text().await.map_err(|e| e.to_string())?;
+    let mut text = String::new();
+    for line in body.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        if line == "[DONE]" {
+            return Ok(text);
+        }
+        let piece: Value = serde_json::from_str(line).map_err(|e| format!("{e}: {line}"))?;
+        text.push_str(piece["choices"][0]["text"].as_str().unwrap_or_default());
+    }
+    Err(body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_go_on_elsewhere_when_their_replica_is_killed_and_their_text_is_that_of_an_undisturbed_run() {
+    let mut site = Site::new(3, paced(100.0)).await;
+    let ask = |site: &Site, i: usize| site.streamed(&format!("question {i}"), 200);
+    let undisturbed = join_all((0..4).map(|i| whole(ask(&site, i)))).await;
+    let streams: Vec<_> = (0..64).map(|i| tokio::spawn(whole(ask(&site, i % 4)))).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    site.services[0].kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    site.services[0].start_again().await;
+    site.services[1].kill();
+    for (i, stream) in streams.into_iter().enumerate() {
+        assert_eq!(stream.await.expect("no panic"), undisturbed[i % 4], "stream {i}");
+    }
+    assert!(
+        site.get("/metrics")
+            .await
+            .expect("an answer")
+            .text()
+            .await
+            .expect("text")
+            .contains("llmo_stream_continuations_total{outcome=\"continued\"}")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_waits_for_its_only_replica_to_come_back_and_goes_on() {
+    let mut site = Site::new(1, paced(100.0)).await;
+    let undisturbed = whole(site.streamed("count", 150)).await;
+    let stream = tokio::spawn(whole(site.streamed("count", 150)));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    site.services[0].kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    site.services[0].start_again().await;
+    assert_eq!(stream.await.expect("no panic"), undisturbed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

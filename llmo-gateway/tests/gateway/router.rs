@@ -42,8 +42,32 @@ async fn a_stream_that_breaks_before_its_first_token_is_repeated_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_later_ends_with_a_typed_error() {
+async fn a_stream_that_breaks_later_goes_on_elsewhere_behind_its_last_token() {
     let fleet = Fleet::new(2);
+    for sim in &fleet.sims {
+        sim.faults().next(1, Fault::EndAfter(2));
+    }
+    let stream = fleet.model().await.generate(words(5)).await.expect("it begins");
+    let (answer, finish) = stream.collect_all().await.expect("it goes on");
+    assert_eq!(answer.text, "t0 t1 t2 t3 t4 ");
+    assert_eq!(answer.tokens.len(), 5);
+    assert_eq!(finish.usage.completion_tokens, 5, "usage counts the whole answer");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_everywhere_ends_with_an_error() {
+    let fleet = Fleet::new(2);
+    for sim in &fleet.sims {
+        sim.faults().always(Fault::EndAfter(1));
+    }
+    let stream = fleet.model().await.generate(words(60)).await.expect("it begins");
+    let ended = tokio::time::timeout(Duration::from_secs(20), stream.collect_all()).await.expect("soon");
+    assert!(matches!(ended, Err(ModelError::Upstream { started: true, .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_to_be_continued_ends_with_a_typed_error() {
+    let fleet = Fleet::with(2, SimOptions::default(), not_continued());
     for sim in &fleet.sims {
         sim.faults().next(1, Fault::EndAfter(2));
     }
@@ -117,7 +141,7 @@ async fn a_waiting_request_moves_when_its_replica_is_found_dead() {
 
 #[tokio::test]
 async fn a_silent_stream_of_a_dead_replica_ends_soon() {
-    let fleet = Fleet::new(1);
+    let fleet = Fleet::with(1, SimOptions::default(), not_continued());
     fleet.sims[0].faults().next(1, Fault::HangAfter(2));
     let stream = fleet.model().await.generate(words(5)).await.expect("it begins");
     fleet.report_gone(0);
@@ -135,7 +159,7 @@ async fn a_flowing_stream_outlives_a_health_check_that_thinks_its_replica_dead()
 
 #[tokio::test]
 async fn a_stream_that_falls_silent_ends_after_the_idle_timeout() {
-    let mut options = RouterOptions::default();
+    let mut options = not_continued();
     options.idle_timeout = Duration::from_millis(300);
     let fleet = Fleet::with(1, SimOptions::default(), options);
     fleet.sims[0].faults().next(1, Fault::HangAfter(2));
@@ -245,4 +269,10 @@ async fn embeddings_and_tokens_are_routed_and_repeated_too() {
 async fn the_load_of_all_replicas_is_summed() {
     let fleet = Fleet::new(3);
     assert_eq!(fleet.model().await.load().slots, 12);
+}
+
+fn not_continued() -> RouterOptions {
+    let mut options = RouterOptions::default();
+    options.continuation_timeout = Duration::ZERO;
+    options
 }

@@ -1,0 +1,69 @@
+//! What a stream has given so far: all that another replica needs to go on with it.
+
+use llmo_core::model::{Delta, TokenId};
+
+/// Most times that one stream moves to another replica.
+const MOST_MOVES: u32 = 32;
+/// Most moves without a token in between: a stream that kills, or is refused by, every replica ends.
+const MOST_FUTILE: u32 = 3;
+
+/// The tokens of one stream. Prompt and these are its complete state, since sampling depends on nothing else.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    tokens: Vec<TokenId>,
+    /// Text went by without the tokens that it came from: nobody could go on behind it.
+    torn: bool,
+    moves: u32,
+    futile: u32,
+}
+
+impl Journal {
+    /// Of a stream that begins behind these tokens.
+    pub(super) fn behind(tokens: Vec<TokenId>) -> Self {
+        Self { tokens, ..Self::default() }
+    }
+
+    /// Takes in what goes to the caller.
+    pub(super) fn note(&mut self, delta: &Delta) {
+        self.torn |= delta.tokens.is_empty() && !(delta.text.is_empty() && delta.tool_calls.is_empty());
+        self.tokens.extend_from_slice(&delta.tokens);
+        self.futile = 0;
+    }
+
+    /// All tokens so far.
+    pub(super) fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// May the stream, which just broke, go on elsewhere? Counts it if so.
+    pub(super) fn may_move(&mut self) -> bool {
+        self.moves += 1;
+        self.futile += 1;
+        !self.torn && self.moves <= MOST_MOVES && self.futile <= MOST_FUTILE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_tokens_can_t_be_continued() {
+        let mut journal = Journal::default();
+        journal.note(&Delta::new("a", vec![1]));
+        journal.note(&Delta::new("", vec![2]));
+        assert!(journal.may_move());
+        assert_eq!(journal.tokens(), [1, 2]);
+        journal.note(&Delta::new("rest", Vec::new()));
+        assert!(!journal.may_move());
+    }
+
+    #[test]
+    fn moves_without_progress_end() {
+        let mut journal = Journal::default();
+        assert!((0..MOST_FUTILE).all(|_| journal.may_move()));
+        assert!(!journal.may_move());
+        journal.note(&Delta::new("a", vec![1]));
+        assert!(journal.may_move());
+    }
+}
