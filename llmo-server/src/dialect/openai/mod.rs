@@ -1,6 +1,6 @@
 //! OpenAI's dialect, with the extensions that gateway and model services use between them.
 //!
-//! * [`chat`], [`completions`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
+//! * [`chat`], [`completions`], [`responses`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
 //! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
 //! * `format`, `tools`: structured output, and functions that the model may call.
 //! * `wire`, `sampling`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
@@ -14,15 +14,15 @@ pub mod embeddings;
 mod envelope;
 pub mod error;
 pub(crate) mod format;
-mod logprobs;
+pub(in crate::dialect) mod logprobs;
 pub mod models;
 mod refused;
-mod reply;
+pub mod responses;
 mod sampling;
 pub mod tokens;
 mod tools;
 mod usage;
-mod wire;
+pub(in crate::dialect) mod wire;
 
-pub use reply::Reply;
+pub use super::Reply;
 pub(crate) use usage::total;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use llmo_config::{Config, EngineKind, ModelConfig};
-use llmo_core::model::Result;
+use llmo_core::model::{PullStream, Result};
 use llmo_core::{Model, ModelError, ModelInfo, Models};
 use llmo_store::ModelsError;
 use llmo_store::catalogue::{Catalogue, suggest};
@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 
 use super::engine;
 use super::name::{Wanted, wanted};
+use super::pull;
 use super::state::State;
 use crate::wiring::{WiringError, model_source};
 
@@ -24,6 +25,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 pub struct LocalModels {
     models: Vec<Arc<Entry>>,
     catalogue: Arc<Catalogue>,
+    source: Puller,
 }
 
 struct Entry {
@@ -42,7 +44,11 @@ impl LocalModels {
             let state = RwLock::new(State::Loading("waiting for its turn".to_owned()));
             Arc::new(Entry { wanted, state })
         });
-        let models = Self { models: entries.collect(), catalogue: Arc::clone(source.library().catalogue()) };
+        let models = Self {
+            models: entries.collect(),
+            catalogue: Arc::clone(source.library().catalogue()),
+            source: source.clone(),
+        };
         tokio::spawn(load_all(models.models.clone(), source, config.model.clone()));
         Ok(Arc::new(models))
     }
@@ -85,6 +91,10 @@ impl Models for LocalModels {
 
     async fn list(&self) -> Vec<ModelInfo> {
         self.ready_models().map(|model| model.info().clone()).collect()
+    }
+
+    async fn pull(&self, name: &str) -> Result<PullStream> {
+        Ok(pull::run(self.source.clone(), name.to_owned()))
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod local_models;
 mod name;
+mod pull;
 mod run;
 mod state;
 mod status;
