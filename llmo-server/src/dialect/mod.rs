@@ -5,7 +5,7 @@
 //! * [`ollama`]: most of `/api/…`. [`spec`]: `/api/generate` and `/api/health`, the plain dialect of the specification.
 //! * [`call`]: what a request becomes. [`head`]: what every answer says of itself. [`reply`]: how answers are rendered.
 //! * [`sse`]: events of a stream. [`model_name`]: names that could be asked for at all.
-//! * `conversation`, `text_or`, `tools`: what several dialects have in common.
+//! * `conversation`, `object`, `text_or`, `tools`: what several dialects have in common.
 //!
 //! Every translation has golden files in both directions under `tests/golden/`.
 
@@ -14,6 +14,7 @@ pub mod call;
 mod conversation;
 pub mod head;
 pub mod model_name;
+mod object;
 pub mod ollama;
 pub mod openai;
 pub mod reply;

@@ -163,7 +163,7 @@ fn anthropic() -> Vec<Row> {
 fn ollama() -> Vec<Row> {
     let chat = |fields: &str| format!(r#"{{"messages": [{{"role": "user", "content": "hi"}}], {fields}}}"#);
     let option = |options: &str| chat(&format!(r#""options": {{{options}}}"#));
-    let bad: [(&'static str, String, &'static str); 26] = [
+    let bad: [(&'static str, String, &'static str); 27] = [
         ("no messages", "{}".into(), "messages"),
         ("messages are a string", r#"{"messages": "hi"}"#.into(), "messages"),
         ("an unknown role", r#"{"messages": [{"role": "wizard", "content": "x"}]}"#.into(), "messages[0].role"),
@@ -176,6 +176,7 @@ fn ollama() -> Vec<Row> {
             "tool_calls",
         ),
         ("options are a list", chat(r#""options": [1]"#), "options"),
+        ("a message is a list", r#"{"messages": [["user", "hi"]]}"#.into(), "messages[0]"),
         ("stream is a word", chat(r#""stream": "no""#), "stream"),
         ("keep_alive is a word", chat(r#""keep_alive": "soon""#), "keep_alive"),
         ("keep_alive is a list", chat(r#""keep_alive": []"#), "keep_alive"),

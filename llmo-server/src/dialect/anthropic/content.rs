@@ -4,6 +4,7 @@ use llmo_core::model::{Message, Role, ToolCall};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::dialect::object::Object;
 use crate::dialect::text_or::TextOr;
 use crate::fault::Fault;
 
@@ -37,7 +38,7 @@ pub(super) struct Block {
 }
 
 /// Translates a conversation; neighbours of one role become one message, as Anthropic does it.
-pub(super) fn translate(system: Option<TextOr<Block>>, wire: Vec<WireMessage>) -> Result<Vec<Message>, Fault> {
+pub(super) fn translate(system: Option<TextOr<Block>>, wire: Vec<Object<WireMessage>>) -> Result<Vec<Message>, Fault> {
     let mut messages = Vec::with_capacity(wire.len() + 1);
     if let Some(system) = system {
         let text = texts("system", system)?;
@@ -49,7 +50,7 @@ pub(super) fn translate(system: Option<TextOr<Block>>, wire: Vec<WireMessage>) -
     if wire.is_empty() {
         return Err(Fault::invalid("messages", "must hold at least one message"));
     }
-    for (i, message) in wire.into_iter().enumerate() {
+    for (i, Object(message)) in wire.into_iter().enumerate() {
         let param = format!("messages[{i}]");
         let content = message.content.ok_or_else(|| Fault::invalid(format!("{param}.content"), "is missing"))?;
         match message.role.as_str() {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::content::{self, Block, WireMessage};
 use super::tools::{self, WireChoice, WireTool};
+use crate::dialect::object::Object;
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{Call, Form};
 use crate::fault::Fault;
@@ -19,7 +20,7 @@ const TEMPERATURE: f32 = 1.0;
 #[serde(default)]
 struct WireRequest {
     model: Option<String>,
-    messages: Option<Vec<WireMessage>>,
+    messages: Option<Vec<Object<WireMessage>>>,
     system: Option<TextOr<Block>>,
     max_tokens: Option<u32>,
     stop_sequences: Option<Vec<String>>,
@@ -27,10 +28,10 @@ struct WireRequest {
     temperature: Option<f32>,
     top_p: Option<f32>,
     top_k: Option<u32>,
-    metadata: Option<Metadata>,
+    metadata: Option<Object<Metadata>>,
     tools: Option<Vec<WireTool>>,
     tool_choice: Option<WireChoice>,
-    thinking: Option<Typed>,
+    thinking: Option<Object<Typed>>,
     output_format: Option<Value>,
     output_config: Option<OutputConfig>,
     mcp_servers: Option<Vec<Value>>,
@@ -101,7 +102,7 @@ fn translate(wire: WireRequest) -> Result<Call, Fault> {
 
 /// What would change the answer, and can't be had.
 fn refuse(wire: &WireRequest) -> Result<(), Fault> {
-    match wire.thinking.as_ref().and_then(|thinking| thinking.kind.as_deref()) {
+    match wire.thinking.as_ref().and_then(|thinking| thinking.0.kind.as_deref()) {
         // "adaptive": the model decides, and ours decide not to.
         None | Some("disabled" | "adaptive") => {}
         Some("enabled") => return Err(Fault::unsupported("thinking", "no model here thinks apart from its answer")),

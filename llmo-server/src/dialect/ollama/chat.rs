@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::message::{self, WireMessage, WireTool};
 use super::options::Options;
 use super::{Asked, Presence, format};
+use crate::dialect::object::Object;
 use crate::dialect::{Call, Form};
 use crate::fault::Fault;
 use crate::http::json;
@@ -16,10 +17,10 @@ use crate::http::json;
 #[serde(default)]
 struct WireRequest {
     model: Option<String>,
-    messages: Option<Vec<WireMessage>>,
+    messages: Option<Vec<Object<WireMessage>>>,
     tools: Option<Vec<WireTool>>,
     format: Option<Value>,
-    options: Option<Options>,
+    options: Option<Object<Options>>,
     stream: Option<bool>,
     keep_alive: Option<KeepAlive>,
     think: Option<Value>,
@@ -50,7 +51,7 @@ pub fn parse(body: &[u8]) -> Result<Asked, Fault> {
         None => return Err(Fault::invalid("messages", "is missing")),
     };
     let mut request = GenerateRequest::new(Prompt::Chat(messages));
-    wire.options.unwrap_or_default().apply(&mut request)?;
+    wire.options.unwrap_or_default().0.apply(&mut request)?;
     request.constraint = format::constraint(wire.format)?;
     request.tools = message::functions(wire.tools.unwrap_or_default())?;
     request.logprobs = format::logprobs(wire.logprobs, wire.top_logprobs)?;

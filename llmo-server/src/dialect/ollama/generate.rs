@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::options::Options;
 use super::{Asked, Presence, format};
+use crate::dialect::object::Object;
 use crate::dialect::{Call, Form};
 use crate::fault::Fault;
 use crate::http::json;
@@ -41,7 +42,7 @@ struct WireRequest {
     images: Option<Vec<Value>>,
     raw: Option<bool>,
     format: Option<Value>,
-    options: Option<Options>,
+    options: Option<Object<Options>>,
     stream: Option<bool>,
     keep_alive: Option<KeepAlive>,
     think: Option<Value>,
@@ -98,7 +99,7 @@ pub fn parse(body: &[u8]) -> Result<Asked, Fault> {
         Prompt::Chat(system.into_iter().chain([Message::user(prompt)]).collect())
     };
     let mut request = GenerateRequest::new(prompt);
-    wire.options.unwrap_or_default().apply(&mut request)?;
+    wire.options.unwrap_or_default().0.apply(&mut request)?;
     request.constraint = format::constraint(wire.format)?;
     request.logprobs = format::logprobs(wire.logprobs, wire.top_logprobs)?;
     request.keep_alive = wire.keep_alive;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::format;
+use crate::dialect::object::Object;
 use crate::dialect::{conversation, tools};
 use crate::fault::Fault;
 
@@ -57,9 +58,9 @@ struct WireFunction {
 }
 
 /// Translates a conversation.
-pub(super) fn translate(messages: Vec<WireMessage>) -> Result<Vec<Message>, Fault> {
+pub(super) fn translate(messages: Vec<Object<WireMessage>>) -> Result<Vec<Message>, Fault> {
     let translated: Vec<Message> =
-        messages.into_iter().enumerate().map(|(i, message)| one(i, message)).collect::<Result<_, _>>()?;
+        messages.into_iter().enumerate().map(|(i, Object(message))| one(i, message)).collect::<Result<_, _>>()?;
     conversation::check_order("messages", &translated)?;
     Ok(translated)
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::dialect::conversation;
+use crate::dialect::object::Object;
 use crate::dialect::text_or::TextOr;
 use crate::fault::Fault;
 
@@ -38,7 +39,7 @@ pub(super) struct Part {
 }
 
 /// Translates instructions and input into a conversation.
-pub(super) fn translate(instructions: Option<String>, input: TextOr<Item>) -> Result<Vec<Message>, Fault> {
+pub(super) fn translate(instructions: Option<String>, input: TextOr<Object<Item>>) -> Result<Vec<Message>, Fault> {
     let mut messages: Vec<Message> =
         instructions.filter(|text| !text.is_empty()).map(Message::system).into_iter().collect();
     let first = messages.len();
@@ -47,7 +48,7 @@ pub(super) fn translate(instructions: Option<String>, input: TextOr<Item>) -> Re
         TextOr::Text(text) => messages.push(Message::user(text)),
         TextOr::Parts(items) if items.is_empty() => return Err(Fault::invalid("input", "must not be empty")),
         TextOr::Parts(items) => {
-            for (i, item) in items.into_iter().enumerate() {
+            for (i, Object(item)) in items.into_iter().enumerate() {
                 one(&format!("input[{i}]"), item, &mut messages)?;
             }
         }

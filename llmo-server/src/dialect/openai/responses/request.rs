@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Echo;
 use super::input::{self, Item};
 use super::tools::{self, WireTool};
+use crate::dialect::object::Object;
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{Call, Form};
 use crate::fault::Fault;
@@ -22,13 +23,13 @@ const NAMES: [(&str, &str); 1] = [("max_tokens", "max_output_tokens")];
 #[serde(default)]
 struct WireRequest {
     model: Option<String>,
-    input: Option<TextOr<Item>>,
+    input: Option<TextOr<Object<Item>>>,
     instructions: Option<String>,
     max_output_tokens: Option<u32>,
     temperature: Option<f32>,
     top_p: Option<f32>,
     seed: Option<u64>,
-    text: Option<TextOptions>,
+    text: Option<Object<TextOptions>>,
     tools: Option<Vec<WireTool>>,
     tool_choice: Option<Value>,
     parallel_tool_calls: Option<bool>,
@@ -41,7 +42,7 @@ struct WireRequest {
     previous_response_id: Option<String>,
     conversation: Option<Value>,
     prompt: Option<Value>,
-    reasoning: Option<Reasoning>,
+    reasoning: Option<Object<Reasoning>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,7 +85,7 @@ pub fn parse(body: &[u8]) -> Result<ResponseCall, Fault> {
     request.logprobs = logprobs;
     request.parallel_tool_calls = wire.parallel_tool_calls.unwrap_or(true);
     tools::apply(wire.tools.unwrap_or_default(), wire.tool_choice.as_ref(), &mut request)?;
-    request.constraint = wire.text.and_then(|text| text.format).map_or(Ok(None), constraint)?;
+    request.constraint = wire.text.and_then(|text| text.0.format).map_or(Ok(None), constraint)?;
     request.validate().map_err(|error| Fault::from(error).spelled(&NAMES))?;
     let mut form = Form::default();
     form.stream = wire.stream.unwrap_or(false);
@@ -97,7 +98,7 @@ pub fn parse(body: &[u8]) -> Result<ResponseCall, Fault> {
 fn refuse(wire: &WireRequest) -> Result<(), Fault> {
     let stateless = "nothing is stored here: send the whole conversation as input";
     let given = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
-    let effort = wire.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref());
+    let effort = wire.reasoning.as_ref().and_then(|reasoning| reasoning.0.effort.as_deref());
     for (param, asked, why) in [
         ("previous_response_id", wire.previous_response_id.is_some(), stateless),
         ("conversation", given(&wire.conversation), stateless),
