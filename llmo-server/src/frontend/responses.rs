@@ -20,5 +20,7 @@ pub(super) async fn create(
 ) -> Result<Response, Fault> {
     let responses::ResponseCall { call, echo } = responses::parse(&body)?;
     let form = call.form;
-    answer(&frontend, context, call, Operation::Chat, |head| ResponseReply::new(head, form, echo)).await
+    let reply = |head| ResponseReply::new(head, form, echo);
+    let answered = answer(&frontend, context, call, Operation::Chat, reply).await;
+    answered.map_err(|fault| fault.spelled(&responses::NAMES))
 }

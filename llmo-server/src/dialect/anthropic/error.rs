@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::fault::Fault;
 
 /// Our names of parameters and this dialect's.
-const NAMES: [(&str, &str); 2] = [("stop", "stop_sequences"), ("response_format", "output_config.format")];
+const NAMES: [(&str, &str); 2] = [("stop", "stop_sequences"), ("constraint", "output_config.format")];
 
 /// The body of an error response, and the data of an error event in a stream.
 #[must_use]

@@ -17,7 +17,7 @@ const NAMES: [(&str, &str); 11] = [
     ("presence_penalty", "options.presence_penalty"),
     ("stop", "options.stop"),
     ("mirostat", "options.mirostat"),
-    ("response_format", "format"),
+    ("constraint", "format"),
 ];
 
 /// The body of an error response, and the last line of a stream that failed; the error's stable name is beside it.

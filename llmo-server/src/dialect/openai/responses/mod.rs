@@ -12,4 +12,5 @@ mod tools;
 
 pub use echo::Echo;
 pub use reply::ResponseReply;
+pub(crate) use request::NAMES;
 pub use request::{ResponseCall, parse};

@@ -17,7 +17,7 @@ use crate::http::json;
 /// OpenAI's default.
 const TEMPERATURE: f32 = 1.0;
 /// Our names of parameters and this dialect's.
-const NAMES: [(&str, &str); 1] = [("max_tokens", "max_output_tokens")];
+pub(crate) const NAMES: [(&str, &str); 2] = [("max_tokens", "max_output_tokens"), ("constraint", "text.format")];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
