@@ -56,6 +56,6 @@ ensure_build_packages() {
 }
 
 ensure_test_packages() {
-    ensure_packages "test" "redis-server=redis-server"
+    ensure_packages "test" "redis-server=redis-server" "node=nodejs" "npm=npm"
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || ensure_packages "test" "/nonexistent/venv=python3-venv"
 }

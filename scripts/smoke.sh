@@ -108,10 +108,23 @@ verdict "and says when to try again" says_when
 kill -CONT "$supervisor"
 verdict "it answers again after the supervisor's restart" within 30 answers_again
 
-say "Python clients"
+say "Clients of the dialects: openai, anthropic and ollama (Python), openai (npm)"
 venv=${CARGO_TARGET_DIR:-target}/e2e-venv
-[ -x "$venv/bin/pytest" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r tests/e2e/requirements.txt; }
-verdict "the clients' own tests" "$venv/bin/pytest" -q -p no:cacheprovider tests/e2e
+cmp -s tests/e2e/requirements.txt "$venv/requirements.txt" || {
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r tests/e2e/requirements.txt
+    cp tests/e2e/requirements.txt "$venv/requirements.txt"
+}
+verdict "the Python clients' tests" "$venv/bin/pytest" -q -p no:cacheprovider tests/e2e
+# Modules are looked for from the file upwards, so the test is run where they are.
+node_dir=${CARGO_TARGET_DIR:-target}/e2e-node
+mkdir -p "$node_dir"
+cmp -s tests/e2e/node/package.json "$node_dir/package.json" && [ -d "$node_dir/node_modules/openai" ] || {
+    cp tests/e2e/node/package.json "$node_dir/"
+    npm install --prefix "$node_dir" --no-audit --no-fund --loglevel=error
+}
+cp tests/e2e/node/openai.test.mjs "$node_dir/"
+verdict "the npm client's tests" npm test --silent --prefix "$node_dir"
 
 say "Everything in one process"
 stop_stack

@@ -14,6 +14,7 @@ use crate::health::{CheckIntervals, HttpProbe, Probe, check_forever};
 use crate::layered::LayeredModels;
 use crate::local::{LOCAL_URL, LocalReplica};
 use crate::metrics::{CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
+use crate::pulling::{Fetch, PullingModels};
 use crate::replica::{Connect, OutlierOptions, Phase, Pool, Replica};
 use crate::router::{Dispatcher, RoutedModels, RouterOptions};
 use crate::upstream_url::upstream_urls;
@@ -41,10 +42,13 @@ impl Gateway {
     /// A gateway with this response cache, or without one.
     ///
     /// # Errors
-    /// [`GatewayError::InvalidUpstream`].
+    /// [`GatewayError::InvalidUpstream`], [`GatewayError::Client`].
     pub fn with_cache(config: &Config, cache: Option<Arc<dyn Cache>>) -> Result<Self, GatewayError> {
         let urls = upstream_urls(config)?;
-        Ok(Self::assemble(config, cache, &urls, upstream::connector(&config.gateway)))
+        let client = upstream::health_client(&config.gateway).map_err(GatewayError::Client)?;
+        let gateway = Self::assemble(config, cache, &urls, upstream::connector(&config.gateway));
+        let fetch = Fetch::There { pool: Arc::clone(gateway.pool()), client };
+        Ok(gateway.fetching(fetch))
     }
 
     /// The same stack over models of this process.
@@ -53,9 +57,14 @@ impl Gateway {
     /// [`GatewayError::Wiring`].
     pub async fn local(config: &Config, models: Arc<dyn Models>) -> Result<Self, GatewayError> {
         let cache = llmo_server::wiring::answer_cache(&config.cache).await?;
-        let local = LocalReplica::new(models);
+        let local = LocalReplica::new(Arc::clone(&models));
         let gateway = Self::assemble(config, cache, &[LOCAL_URL.to_owned()], local.connector());
-        Ok(Self { local: Some(local), ..gateway })
+        Ok(Self { local: Some(local), ..gateway }.fetching(Fetch::Here(models)))
+    }
+
+    fn fetching(mut self, fetch: Fetch) -> Self {
+        self.models = Arc::new(PullingModels::new(self.models, fetch));
+        self
     }
 
     fn assemble(config: &Config, cache: Option<Arc<dyn Cache>>, urls: &[String], connect: Box<Connect>) -> Self {

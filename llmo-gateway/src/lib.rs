@@ -12,7 +12,7 @@
 //! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
-//! * [`local`]: models of this process as a replica.
+//! * [`local`]: models of this process as a replica. [`pulling`]: fetching more of them.
 //! * [`Gateway`]: all of it together; [`run`]: as a process.
 
 pub mod dashboard;
@@ -24,6 +24,7 @@ pub mod layers;
 pub mod local;
 pub mod metrics;
 pub mod policy;
+pub mod pulling;
 pub mod replica;
 pub mod router;
 mod serve;

@@ -59,6 +59,9 @@ pub enum Fault {
         /// The method of the request.
         method: String,
     },
+    /// The dialect has this, and this server does not.
+    #[error("{0}")]
+    NotImplemented(String),
     /// A handler panicked. The details are in the log only.
     #[error("internal error")]
     Panic,
@@ -86,6 +89,7 @@ impl Fault {
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownPath { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -102,8 +106,18 @@ impl Fault {
             Self::SlowBody(_) => "request_timeout",
             Self::UnknownPath { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NotImplemented(_) => "not_implemented",
             Self::Panic => "internal",
         }
+    }
+
+    /// The same, with a parameter's name as a dialect spells it: `names` are pairs of ours and theirs.
+    #[must_use]
+    pub fn spelled(self, names: &[(&str, &str)]) -> Self {
+        let Self::Model(ModelError::InvalidRequest { param, message }) = self else { return self };
+        let theirs = names.iter().find(|(ours, _)| *ours == param).map_or(param.as_str(), |(_, theirs)| theirs);
+        let message = message.strip_prefix(&format!("{param}: ")).unwrap_or(&message);
+        Self::invalid(theirs, message)
     }
 
     /// The parameter that is to blame, if one is.

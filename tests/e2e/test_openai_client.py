@@ -63,6 +63,17 @@ def test_completions_stop_where_told(client):
     assert "6" in answer.choices[0].text and "7" not in answer.choices[0].text
 
 
+def test_a_streamed_and_a_whole_response_are_the_same(client):
+    ask = dict(model=MODEL, input="What is the capital of France?", max_output_tokens=24, temperature=0)
+    whole = client.responses.create(**ask)
+    assert whole.output_text.strip() and whole.usage.output_tokens > 0
+    with client.responses.stream(**ask) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+    assert text == whole.output_text
+    with pytest.raises(openai.BadRequestError, match="previous_response_id"):
+        client.responses.create(previous_response_id=whole.id, **ask)
+
+
 def test_paraphrases_are_closer_than_strangers(client):
     texts = ["How do I bake bread at home?", "What is the way to make a loaf of bread?", "The stock market fell today."]
     vectors = [row.embedding for row in client.embeddings.create(model="minilm-l6", input=texts).data]

@@ -8,7 +8,8 @@
 //! * [`info`]: what a model is and can do. [`load`]: how busy it is.
 //! * [`process`]: how a model is that runs in a process of its own.
 //! * [`error`]: what can go wrong, named for the caller.
-//! * [`registry`]: finding a model by name. [`residence`]: models that come and go.
+//! * [`registry`]: finding a model by name. [`residence`]: models that come and go. [`pull`]: fetching one that isn't
+//!   here.
 
 pub mod constraint;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod info;
 pub mod load;
 pub mod message;
 pub mod process;
+pub mod pull;
 pub mod registry;
 pub mod request;
 pub mod residence;
@@ -33,6 +35,7 @@ pub use info::{Capabilities, ModelInfo, Quantisation};
 pub use load::Load;
 pub use message::{Message, Role};
 pub use process::Process;
+pub use pull::{PullProgress, PullStream};
 pub use registry::{Models, SingleModel};
 pub use request::{
     Adapter, CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, Ranking, RerankRequest, TokenizeOptions,

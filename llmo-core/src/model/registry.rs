@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Model, ModelError, ModelInfo, Result, RunningModel};
+use super::{Model, ModelError, ModelInfo, PullStream, Result, RunningModel};
 
 /// A set of models: what an HTTP front end serves. A model service holds loaded models, a gateway routes to replicas.
 #[async_trait]
@@ -31,6 +31,15 @@ pub trait Models: Send + Sync {
         running
     }
 
+    /// Fetches a model, so that it can be served afterwards. One that is here already needs no step.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] where nothing can be fetched, [`ModelError::NotFound`] for a name that no source knows;
+    /// in the stream, why it could not be had.
+    async fn pull(&self, name: &str) -> Result<PullStream> {
+        Err(ModelError::Unsupported { model: name.to_owned(), what: "being fetched by this service".to_owned() })
+    }
+
     /// Can requests be served? Otherwise the reasons, for `/readyz`.
     ///
     /// # Errors
@@ -50,6 +59,10 @@ impl<M: Models + ?Sized> Models for Arc<M> {
 
     async fn running(&self) -> Vec<RunningModel> {
         (**self).running().await
+    }
+
+    async fn pull(&self, name: &str) -> Result<PullStream> {
+        (**self).pull(name).await
     }
 
     fn ready(&self) -> std::result::Result<(), Vec<String>> {

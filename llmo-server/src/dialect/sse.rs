@@ -20,6 +20,12 @@ pub fn error(value: &impl Serialize) -> Bytes {
     framed(b"event: error\ndata: ", value)
 }
 
+/// An event of this type.
+#[must_use]
+pub fn named(event: &str, value: &impl Serialize) -> Bytes {
+    framed(format!("event: {event}\ndata: ").as_bytes(), value)
+}
+
 fn framed(prefix: &[u8], value: &impl Serialize) -> Bytes {
     let mut event = Vec::with_capacity(256);
     event.extend_from_slice(prefix);

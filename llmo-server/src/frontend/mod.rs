@@ -6,22 +6,30 @@
 //! ```
 //!
 //! * [`router`]: all routes. [`FrontendOptions`]: bounds and metrics.
-//! * `chat`, `completions`, `embeddings`, `models`, `tokens`, `spec`, `health`: handlers, one file a group.
+//! * `chat`, `completions`, `responses`, `embeddings`, `models`, `anthropic`, `ollama`, `tokens`, `spec`, `health`: handlers,
+//!   one file a group. `docs`: the OpenAPI document and its page.
 //! * `answer`: from a call to a response; `stream`, `outlet`, `merge`: how it streams.
 
 mod answer;
+mod anthropic;
 mod body;
 mod chat;
 mod completions;
 mod context;
+mod docs;
 mod embeddings;
 mod headers;
 mod health;
 mod merge;
 mod models;
+mod ollama;
 mod options;
 mod outlet;
+<<<<<<< HEAD
 mod rerank;
+=======
+mod responses;
+>>>>>>> dialects
 mod router;
 mod spec;
 mod state;

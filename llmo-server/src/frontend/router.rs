@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use llmo_core::Models;
 
 use super::state::Frontend;
+<<<<<<< HEAD
 use super::{FrontendOptions, chat, completions, embeddings, health, models, rerank, spec, template, tokens};
+=======
+use super::{
+    FrontendOptions, anthropic, chat, completions, docs, embeddings, health, models, ollama, responses, spec, tokens,
+};
+>>>>>>> dialects
 use crate::http::layers;
 use crate::metrics;
 
@@ -25,6 +31,9 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
     let routes = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/messages", post(anthropic::create))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/rerank", post(rerank::create))
         .route("/v1/reranking", post(rerank::create))
@@ -34,7 +43,27 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/v1/models/{*name}", get(models::get))
         .route("/api/generate", post(spec::create))
         .route("/api/health", get(spec::health))
+<<<<<<< HEAD
         .route("/apply-template", post(template::apply))
+=======
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/embed", post(ollama::embed))
+        .route("/api/embeddings", post(ollama::embeddings))
+        .route("/api/tags", get(ollama::tags))
+        .route("/api/ps", get(ollama::running))
+        .route("/api/show", post(ollama::show))
+        .route("/api/pull", post(ollama::pull))
+        .route("/api/version", get(ollama::version))
+        .route("/api/delete", any(ollama::not_implemented))
+        .route("/api/copy", post(ollama::not_implemented))
+        .route("/api/create", post(ollama::not_implemented))
+        .route("/api/push", post(ollama::not_implemented))
+        .route("/", get(ollama::root).head(ollama::head))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/page.css", get(docs::style))
+        .route("/docs/page.js", get(docs::script))
+>>>>>>> dialects
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/health", get(health::health))

@@ -1,4 +1,4 @@
-//! `/api/generate` and `/api/health`.
+//! `/api/generate`, in the specification's form unless the body speaks Ollama's, and `/api/health`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use super::body::Json;
 use super::context::Context;
 use super::headers::with_origin;
 use super::health::readiness;
+use super::ollama;
 use super::state::Frontend;
+use crate::dialect::ollama::generate as ollama_form;
 use crate::dialect::spec::generate;
 use crate::dialect::spec::health::{Health, MemoryInfo};
 use crate::fault::Fault;
@@ -24,6 +26,9 @@ pub(super) async fn create(
     context: Context,
     Json(body): Json,
 ) -> Result<Response, Fault> {
+    if ollama_form::speaks(&body)? {
+        return Ok(ollama::generate(&frontend, context, &body).await);
+    }
     let call = generate::parse(&body)?;
     let (model, mut measurement) = frontend.resolve(&call.model, Operation::Chat, &context).await?;
     let run = async {

@@ -16,8 +16,7 @@ use super::FrontendOptions;
 use super::context::Context;
 use super::merge::Merged;
 use super::outlet::{self, Closed, Outlet};
-use crate::dialect::openai::{self, Reply};
-use crate::dialect::sse;
+use crate::dialect::{Reply, openai};
 use crate::fault::Fault;
 use crate::http::panics;
 use crate::metrics::generation::Measurement;
@@ -40,9 +39,10 @@ pub(super) struct Job<R> {
 /// generations, when the reader leaves or does not read.
 pub(super) fn respond<R: Reply>(job: Job<R>, options: &FrontendOptions) -> Response {
     let (outlet, body) = outlet::open(options.stream_buffer_bytes, options.stall_timeout);
+    let media_type = job.reply.media_type();
     tokio::spawn(run(job, outlet, options.heartbeat));
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (NO_BUFFERING, HeaderValue::from_static("no")),
     ];
@@ -77,7 +77,7 @@ async fn run<R: Reply>(job: Job<R>, outlet: Outlet, heartbeat: Duration) {
         Err(Cut::Failed(fault)) => {
             fault.log_details(context.request_id.as_str());
             measurement.failed(&fault);
-            match outlet.write(sse::error(&openai::error::body(&fault))).await {
+            match outlet.write(reply.failure(&fault)).await {
                 Ok(()) => outlet.end().await,
                 closed => closed,
             }
@@ -115,7 +115,9 @@ async fn write<R: Reply>(
                 return Err(Cut::Failed(ModelError::DeadlineExceeded { stage }.into()));
             }
             () = sleep_until(quiet_until) => {
-                outlet.write(sse::HEARTBEAT).await?;
+                if let Some(beat) = reply.heartbeat() {
+                    outlet.write(beat).await?;
+                }
                 quiet_until = Instant::now() + heartbeat;
                 continue;
             }

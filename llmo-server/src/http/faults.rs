@@ -17,12 +17,13 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Middleware: gives the responses of faults their body and headers.
 pub async fn render(request: Request, next: Next) -> Response {
-    let dialect = Dialect::of_path(request.uri().path());
+    let of_path = Dialect::of_path(request.uri().path());
     let id = request.extensions().get::<RequestId>().cloned();
     let response = next.run(request).await;
     let Some(fault) = response.extensions().get::<Fault>().cloned() else {
         return response;
     };
+    let dialect = response.extensions().get::<Dialect>().copied().unwrap_or(of_path);
     fault.log_details(id.as_ref().map_or("", RequestId::as_str));
     let (mut parts, _) = response.into_parts();
     // The body below has its own.

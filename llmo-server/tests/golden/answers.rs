@@ -1,14 +1,16 @@
 //! What models say becomes answers and streams.
 
-use llmo_core::model::{Delta, Finish, Usage};
+use llmo_core::model::{Delta, Finish, Load, RunningModel, Usage};
 use llmo_core::{Embeddings, Event, ModelInfo};
+use llmo_server::dialect::anthropic::MessageReply;
 use llmo_server::dialect::openai::chat::ChatReply;
 use llmo_server::dialect::openai::completions::CompletionReply;
 use llmo_server::dialect::openai::embeddings::{EmbedAnswer, Encoding};
-use llmo_server::dialect::openai::{Reply, models};
+use llmo_server::dialect::openai::models;
+use llmo_server::dialect::openai::responses::{self, ResponseReply};
 use llmo_server::dialect::spec::generate;
 use llmo_server::dialect::spec::health::{Health, MemoryInfo};
-use llmo_server::dialect::{Form, Head};
+use llmo_server::dialect::{Form, Head, Reply, anthropic, ollama};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -123,6 +125,24 @@ fn generations_become_completions() {
 }
 
 #[test]
+fn generations_become_responses() {
+    let echo =
+        || responses::parse(br#"{"input": "Hi", "max_output_tokens": 20, "metadata": {"a": "b"}}"#).unwrap().echo;
+    check("openai/responses", |said| ResponseReply::new(head(), said.form(), echo()));
+}
+
+#[test]
+fn generations_become_anthropic_messages() {
+    check("anthropic/messages", |_| MessageReply::new(head()));
+}
+
+#[test]
+fn generations_become_ollama_answers() {
+    check("ollama/chat", |said| ollama::ChatReply::new(&head(), said.form()));
+    check("ollama/generate", |said| ollama::GenerateReply::new(&head(), said.form()));
+}
+
+#[test]
 fn generations_become_plain_answers() {
     let dir = dir("spec/generate");
     for (name, said) in inputs(&dir, ".events.json") {
@@ -145,6 +165,11 @@ fn vectors_become_embedding_answers() {
 #[test]
 fn models_are_listed() {
     expect(&dir("openai/models").join("list.answer.json"), &format!("{:#}\n", models::list(&[info()])));
+    expect(&dir("anthropic/models").join("list.answer.json"), &format!("{:#}\n", anthropic::models::list(&[info()])));
+    expect(&dir("ollama/models").join("tags.answer.json"), &format!("{:#}\n", ollama::models::tags(&[info()])));
+    expect(&dir("ollama/models").join("show.answer.json"), &format!("{:#}\n", ollama::models::show(&info())));
+    let running = RunningModel::new(info(), Load::idle(1)).unwrap();
+    expect(&dir("ollama/models").join("ps.answer.json"), &format!("{:#}\n", ollama::models::running(&[running])));
 }
 
 #[test]

@@ -32,13 +32,19 @@ fn faults() -> Vec<Fault> {
         Fault::BrokenBody,
         Fault::UnknownPath { path: "/v2".into() },
         Fault::MethodNotAllowed { method: "PUT".into() },
+        Fault::NotImplemented("models are not removed over the API".into()),
         Fault::Panic,
     ]
 }
 
 #[test]
 fn every_fault_has_a_status_and_a_body_in_every_dialect() {
-    for (file, dialect) in [("openai/errors.txt", Dialect::OpenAi), ("spec/errors.txt", Dialect::Spec)] {
+    for (file, dialect) in [
+        ("openai/errors.txt", Dialect::OpenAi),
+        ("anthropic/errors.txt", Dialect::Anthropic),
+        ("ollama/errors.txt", Dialect::Ollama),
+        ("spec/errors.txt", Dialect::Spec),
+    ] {
         let mut all = String::new();
         for fault in faults() {
             let retry = fault.retry_after().map_or(String::new(), |wait| format!(" retry after {} s", wait.as_secs()));

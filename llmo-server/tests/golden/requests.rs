@@ -1,6 +1,6 @@
 //! What clients send becomes a call.
 
-use llmo_server::dialect::{Dialect, openai, spec};
+use llmo_server::dialect::{Dialect, anthropic, ollama, openai, spec};
 use llmo_server::fault::Fault;
 
 use super::{dir, expect, inputs};
@@ -41,4 +41,28 @@ fn tokenize_requests_are_read() {
 #[test]
 fn plain_requests_become_generations() {
     check("spec/generate", Dialect::Spec, spec::generate::parse);
+}
+
+#[test]
+fn responses_requests_become_generations() {
+    check("openai/responses", Dialect::OpenAi, openai::responses::parse);
+}
+
+#[test]
+fn anthropic_requests_become_generations() {
+    check("anthropic/messages", Dialect::Anthropic, anthropic::messages::parse);
+    check("anthropic/count", Dialect::Anthropic, anthropic::messages::parse_count);
+}
+
+#[test]
+fn ollama_requests_become_generations() {
+    check("ollama/chat", Dialect::Ollama, ollama::chat::parse);
+    check("ollama/generate", Dialect::Ollama, ollama::generate::parse);
+}
+
+#[test]
+fn ollama_requests_for_vectors_and_models_are_read() {
+    check("ollama/embed", Dialect::Ollama, ollama::embed::parse);
+    check("ollama/embeddings", Dialect::Ollama, ollama::embed::parse_old);
+    check("ollama/pull", Dialect::Ollama, ollama::pull::parse);
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Clippy knows tests, but not what they call.
 
+pub mod scripted;
 pub mod sim;
 
 use std::net::SocketAddr;

@@ -38,6 +38,14 @@ impl Sim {
         Self { server, model, client }
     }
 
+    /// A front end over other models; its own model is idle.
+    pub async fn over(models: Arc<dyn llmo_core::Models>, idle: SimOptions) -> Self {
+        let app = frontend::router(models, FrontendOptions::default());
+        let server = Server::start(app, ServeOptions::default()).await;
+        let client = reqwest::Client::builder().timeout(super::PATIENCE).build().unwrap();
+        Self { server, model: Arc::new(SimModel::new(idle)), client }
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> reqwest::Response {
         self.client.post(self.server.url(path)).json(&body).send().await.unwrap()
     }

@@ -11,8 +11,9 @@ pub(super) struct ChatLogprobs {
     refusal: Option<()>,
 }
 
+/// A token, and those that might have come instead.
 #[derive(Debug, Serialize)]
-struct Entry {
+pub(in crate::dialect) struct Entry {
     #[serde(flatten)]
     token: Token,
     top_logprobs: Vec<Token>,
@@ -32,11 +33,16 @@ impl Token {
 }
 
 pub(super) fn chat(entries: &[TokenLogprob]) -> ChatLogprobs {
+    ChatLogprobs { content: list(entries), refusal: None }
+}
+
+/// One entry a token.
+pub(in crate::dialect) fn list(entries: &[TokenLogprob]) -> Vec<Entry> {
     let entry = |e: &TokenLogprob| Entry {
         token: Token::new(&e.bytes, e.logprob),
         top_logprobs: e.top.iter().map(|top| Token::new(&top.bytes, top.logprob)).collect(),
     };
-    ChatLogprobs { content: entries.iter().map(entry).collect(), refusal: None }
+    entries.iter().map(entry).collect()
 }
 
 /// Completions: parallel arrays.

@@ -1,7 +1,11 @@
 //! OpenAI's dialect, with the extensions that gateway and model services use between them.
 //!
+<<<<<<< HEAD
 //! * [`chat`], [`completions`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
 //! * [`rerank`]: `/v1/rerank`. `model_fields`: which adapter, and how long the model stays.
+=======
+//! * [`chat`], [`completions`], [`responses`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
+>>>>>>> dialects
 //! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
 //! * `format`, `tools`: structured output, and functions that the model may call.
 //! * `wire`, `sampling`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
@@ -15,17 +19,24 @@ pub mod embeddings;
 mod envelope;
 pub mod error;
 pub(crate) mod format;
+<<<<<<< HEAD
 mod logprobs;
 mod model_fields;
 pub mod models;
 mod refused;
 mod reply;
 pub mod rerank;
+=======
+pub(in crate::dialect) mod logprobs;
+pub mod models;
+mod refused;
+pub mod responses;
+>>>>>>> dialects
 mod sampling;
 pub mod tokens;
 mod tools;
 mod usage;
-mod wire;
+pub(in crate::dialect) mod wire;
 
-pub use reply::Reply;
+pub use super::Reply;
 pub(crate) use usage::total;

@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 /// One string or an array of strings. An untagged enum would lose the place of a mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct OneOrMany(pub(super) Vec<String>);
+pub(in crate::dialect) struct OneOrMany(pub(in crate::dialect) Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

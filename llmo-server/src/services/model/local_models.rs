@@ -4,8 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+<<<<<<< HEAD
 use llmo_config::{AdapterConfig, Config};
 use llmo_core::model::Result;
+=======
+use llmo_config::{Config, EngineKind, ModelConfig};
+use llmo_core::model::{PullStream, Result};
+>>>>>>> dialects
 use llmo_core::{Model, ModelError, ModelInfo, Models};
 use llmo_store::catalogue::{Task, suggest};
 use llmo_store::manifest::Manifest;
@@ -16,7 +21,12 @@ use super::handle::Handle;
 use super::installed::{Installed, version};
 use super::loader::Loader;
 use super::name::{Wanted, wanted};
+<<<<<<< HEAD
 use super::shelf::{Settings, Shelf};
+=======
+use super::pull;
+use super::state::State;
+>>>>>>> dialects
 use crate::wiring::{WiringError, model_source};
 
 /// Between two attempts to load a pinned model whose weights could not be had.
@@ -29,10 +39,21 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 ///   request and unloaded when nobody has used it for a while, or when others need its place.
 /// * LoRA adapters are models of their own, called `MODEL:ADAPTER`.
 pub struct LocalModels {
+<<<<<<< HEAD
     pub(super) shelf: Arc<Shelf>,
     /// Ids of the pinned models, the default one first.
     pinned: Vec<String>,
     installed: Installed,
+=======
+    models: Vec<Arc<Entry>>,
+    catalogue: Arc<Catalogue>,
+    source: Puller,
+}
+
+struct Entry {
+    wanted: Wanted,
+    state: RwLock<State>,
+>>>>>>> dialects
 }
 
 impl LocalModels {
@@ -42,6 +63,7 @@ impl LocalModels {
     /// [`WiringError`] if the store or its sources can't be as configured.
     pub async fn start(config: &Config) -> Result<Arc<Self>, WiringError> {
         let source = model_source(&config.store, false).await?;
+<<<<<<< HEAD
         let loader = Loader::new(source, config.model.clone());
         let shelf = Shelf::new(loader, Settings::of(&config.model));
         let wanted = wanted(&config.model);
@@ -49,6 +71,19 @@ impl LocalModels {
         let entries: Vec<_> = wanted.into_iter().map(|wanted| pin(&shelf, wanted)).collect();
         tokio::spawn(load_all(Arc::clone(&shelf), entries));
         Ok(Arc::new(Self { shelf, pinned, installed: Installed::default() }))
+=======
+        let entries = wanted(&config.model).into_iter().map(|wanted| {
+            let state = RwLock::new(State::Loading("waiting for its turn".to_owned()));
+            Arc::new(Entry { wanted, state })
+        });
+        let models = Self {
+            models: entries.collect(),
+            catalogue: Arc::clone(source.library().catalogue()),
+            source: source.clone(),
+        };
+        tokio::spawn(load_all(models.models.clone(), source, config.model.clone()));
+        Ok(Arc::new(models))
+>>>>>>> dialects
     }
 
     /// Loads one model and waits for it: what a command line does without a running service. The empty name is the
@@ -243,6 +278,10 @@ impl Models for LocalModels {
             }
         }
         infos
+    }
+
+    async fn pull(&self, name: &str) -> Result<PullStream> {
+        Ok(pull::run(self.source.clone(), name.to_owned()))
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {

@@ -31,6 +31,7 @@ mod loader;
 mod local_models;
 mod memory;
 mod name;
+mod pull;
 mod run;
 mod shelf;
 mod stamps;

@@ -2,6 +2,8 @@
 //! alive and the next good request unharmed.
 #![allow(missing_docs, clippy::unwrap_used)] // Clippy knows tests, but not what they call.
 
+mod dialect_rows;
+#[path = "../support/mod.rs"]
 mod support;
 
 use llmo_backends::sim::SimOptions;
@@ -302,7 +304,7 @@ fn plain_rows() -> Vec<Row> {
         row("10 MB", PLAIN, vec![b' '; 10_000_000], 413, "request_too_large"),
         row("text/plain", PLAIN, plain("\"top_p\": 1"), 415, "unsupported_media_type")
             .headers("content-type: text/plain\r\n"),
-        row("an unknown path", "/api/chat", "{}", 404, "not_found"),
+        row("an unknown path", "/api/nothing", "{}", 404, "not_found"),
         row("a wrong method", PLAIN, "", 405, "method_not_allowed").method("PUT"),
         row("an unknown model", PLAIN, plain(r#""model": "../x""#), 404, "model_not_found"),
         row("a stream", PLAIN, plain(r#""stream": true"#), 400, "unsupported").says(&["stream"]),
@@ -322,7 +324,12 @@ fn read(path: &str, body: &str) -> Option<(String, String)> {
     let body: Value = serde_json::from_str(body).ok()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     if path.starts_with("/api/") {
-        return if body["success"] == false { text(&body["error"]).zip(text(&body["code"])) } else { None };
+        // The plain form says so; Ollama's does not.
+        return if body["success"] == true { None } else { text(&body["error"]).zip(text(&body["code"])) };
+    }
+    if path.starts_with("/v1/messages") {
+        let error = &body["error"];
+        return if body["type"] == "error" { text(&error["message"]).zip(text(&error["type"])) } else { None };
     }
     let error = &body["error"];
     error.get("param").filter(|_| error["type"].is_string())?;
@@ -364,6 +371,7 @@ async fn every_bad_input_is_a_clear_error_and_harms_nothing() {
     rows.extend(model_rows());
     rows.extend(other_rows());
     rows.extend(plain_rows());
+    rows.extend(dialect_rows::all());
     let mut complaints = Vec::new();
     for row in &rows {
         let mut raw = Raw::connect(sim.server.addr).await;
