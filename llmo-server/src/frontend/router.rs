@@ -36,6 +36,7 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/metrics/vllm", get(health::vllm_metrics))
         .with_state(Arc::new(Frontend { models, options }))
         .merge(more);
     layers::standard(routes).layer(from_fn_with_state(registry, metrics::http::measure))

@@ -29,6 +29,8 @@ struct Said {
     #[serde(default)]
     tools: bool,
     #[serde(default)]
+    prompt_logprobs: bool,
+    #[serde(default)]
     echoes: Vec<String>,
 }
 
@@ -38,6 +40,7 @@ impl Said {
         form.include_usage = self.include_usage;
         form.token_ids = self.token_ids;
         form.logprobs = self.logprobs;
+        form.prompt_logprobs = self.prompt_logprobs;
         form.per_prompt = self.choices.len() / self.echoes.len().max(1);
         form
     }
@@ -48,12 +51,7 @@ impl Said {
             let mut text = Delta::default();
             for event in events {
                 match event {
-                    Event::Delta(delta) => {
-                        text.text += &delta.text;
-                        text.tokens.extend(&delta.tokens);
-                        text.logprobs.extend(delta.logprobs.clone());
-                        text.tool_calls.extend(delta.tool_calls.clone());
-                    }
+                    Event::Delta(delta) => text.append(delta.clone()),
                     Event::Finish(finish) => return (text, finish.clone()),
                     _ => {}
                 }

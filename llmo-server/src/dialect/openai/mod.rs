@@ -3,7 +3,7 @@
 //! * [`chat`], [`completions`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
 //! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
 //! * `format`, `tools`: structured output, and functions that the model may call.
-//! * `wire`, `sampling`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
+//! * `wire`, `sampling`, `extensions`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
 //!
 //! Fields that we don't know are ignored, as clients send many; fields that would change the output and that we
 //! don't have are refused by name, so that nobody gets unconstrained output for a constraint.
@@ -13,6 +13,7 @@ pub mod completions;
 pub mod embeddings;
 mod envelope;
 pub mod error;
+mod extensions;
 pub(crate) mod format;
 mod logprobs;
 pub mod models;
