@@ -12,7 +12,7 @@ pub mod llama_cpp;
 mod logprobs;
 #[cfg(feature = "remote")]
 pub mod remote;
-#[cfg(any(feature = "candle", feature = "llama-cpp"))]
-mod sampler;
+#[cfg(feature = "sampling")]
+pub mod sampler;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -2,6 +2,8 @@
 
 use llmo_core::model::TokenId;
 
+use crate::sampler::softmax;
+
 /// The log probability of one token and of the likeliest alternatives. Natural logarithm.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Logprobs {
@@ -15,9 +17,8 @@ pub(crate) struct Logprobs {
 ///
 /// A token outside the vocabulary or with a NaN has the log probability minus infinity.
 pub(crate) fn logprobs(logits: &[f32], token: TokenId, top_n: usize) -> Logprobs {
-    let max = logits.iter().fold(f32::NEG_INFINITY, |max, l| max.max(*l));
-    // f64: summing 250 000 small terms in f32 loses the third digit.
-    let total: f64 = logits.iter().map(|l| f64::from(l - max).exp()).filter(|w| !w.is_nan()).sum();
+    let max = softmax::max(logits);
+    let total = softmax::total(logits, max, 1.0);
     let of = |logit: f32| (f64::from(logit - max) - total.ln()) as f32;
     let logprob = logits.get(token as usize).copied().map_or(f32::NEG_INFINITY, of);
     Logprobs {

@@ -7,7 +7,7 @@ use llmo_server::fault::Fault;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-const FIELDS: [&str; 34] = [
+const FIELDS: [&str; 48] = [
     "model",
     "messages",
     "prompt",
@@ -42,6 +42,20 @@ const FIELDS: [&str; 34] = [
     "dimensions",
     "content",
     "tokens",
+    "repeat_penalty",
+    "repeat_last_n",
+    "dry_multiplier",
+    "dry_base",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "dry_sequence_breakers",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "mirostat_mu",
+    "stop_token_ids",
+    "prompt_logprobs",
+    "xtc_probability",
 ];
 
 fn number() -> impl Strategy<Value = Value> {

@@ -25,6 +25,7 @@ pub(super) struct Generation {
     pub(super) matcher: Option<Matcher>,
     /// Control tokens that are part of the text.
     pub(super) shown: Vec<(TokenId, String)>,
+    pub(super) stop_tokens: Vec<TokenId>,
     pub(super) output: OutputAssembler,
     /// Report log probabilities, and of how many alternatives.
     pub(super) logprobs: Option<usize>,
@@ -86,7 +87,7 @@ impl Generation {
     /// The logits after the prompt; `None` if nobody waits for them any more.
     fn prefill(&mut self, engine: &mut Engine<'_>) -> Result<Option<Vec<f32>>> {
         engine.decoder.clear();
-        self.sampler.prime(&self.prompt);
+        self.sampler.prime(&self.prompt, 0);
         let last = (self.prompt.len() - 1) / engine.chunk * engine.chunk;
         let mut read = 0;
         for chunk in self.prompt[..last].chunks(engine.chunk) {
@@ -113,7 +114,7 @@ impl Generation {
             if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {
                 return Err(ModelError::Internal("the model computed no usable logits".into()));
             }
-            if engine.tokenizer.is_end(token) {
+            if engine.tokenizer.is_end(token) || self.stop_tokens.contains(&token) {
                 return Ok(End::Finished(FinishReason::Stop, None));
             }
             if let Some(matcher) = &mut self.matcher {
@@ -127,6 +128,7 @@ impl Generation {
             let step =
                 self.output.push(shown.map_or_else(|| engine.tokenizer.bytes(token), |(_, text)| text.as_bytes()));
             let mut delta = Delta::new(step.text, vec![token]);
+            delta.mirostat_mu = self.sampler.mirostat_mu();
             if let Some(top) = self.logprobs {
                 delta.logprobs.push(report(original.as_ref().unwrap_or(&logits), token, top, engine.tokenizer));
             }

@@ -148,6 +148,9 @@ impl Model for CandleModel {
 
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         request.validate()?;
+        if request.prompt_logprobs.is_some() {
+            return Err(ModelError::unsupported(&self.info, "log probabilities of the prompt on candle"));
+        }
         let queued = Instant::now();
         if !request.output_prefix.is_empty() {
             return Err(ModelError::unsupported(&self.info, "output_prefix"));
@@ -158,7 +161,8 @@ impl Model for CandleModel {
         let build = move || prompts.build(&request, &shared.tokenizer).map(|prompt| (request, prompt));
         let (request, prompt) = if is_tokens { build()? } else { off_runtime(build).await? };
         let max_tokens = self.room(prompt.len(), request.max_tokens)?;
-        let sampler = Sampler::new(&request.sampling, self.shared.tokenizer.vocab_size())?;
+        let sampler = Sampler::new(&request.sampling, self.shared.tokenizer.vocab_size(), &self.shared)?;
+        request.stop_tokens.iter().try_for_each(|&t| self.shared.tokenizer.check(t, "stop_token_ids"))?;
         let (sender, stream) = events::channel(max_tokens, request.deadline);
         sender.check_deadline(queued)?;
         self.shared.queue.push(Generation {
@@ -167,6 +171,7 @@ impl Model for CandleModel {
             sampler,
             matcher: held.matcher,
             shown: held.shown,
+            stop_tokens: request.stop_tokens,
             output: OutputAssembler::new(request.stop),
             logprobs: request.logprobs.map(|top| top as usize),
             events: sender,

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use llmo_core::ModelError;
+use llmo_core::model::TokenId;
 
 use super::decoder::Decoder;
 use super::generation::{Engine, Generation};
 use super::queue::Queue;
 use super::tokenizer::Tokenizer;
+use crate::sampler::TokenTexts;
 
 /// What the worker shares with the model's handle.
 #[derive(Debug)]
@@ -20,6 +22,12 @@ pub(super) struct Shared {
     pub(super) tokenizer: Tokenizer,
     /// Tokens in the KV cache.
     pub(super) occupied: AtomicU32,
+}
+
+impl TokenTexts for Shared {
+    fn text(&self, token: TokenId) -> &[u8] {
+        self.tokenizer.text(token)
+    }
 }
 
 /// Starts the thread; it ends once the queue is closed and empty.

@@ -61,8 +61,9 @@ pub(super) async fn prepare(
         }
     }
     let is_complete = held.matcher.as_ref().is_some_and(|matcher| matcher.must_end());
+    let has_output = !request.output_prefix.is_empty();
     let is_full = request.max_tokens.is_some_and(|most| request.output_prefix.len() as u64 >= u64::from(most));
-    let ended = match (output.stopped().is_some() || (is_complete && !request.output_prefix.is_empty()), is_full) {
+    let ended = match (output.stopped().is_some() || (is_complete && has_output), is_full && has_output) {
         (true, _) => Some(FinishReason::Stop),
         (false, true) => Some(FinishReason::Length),
         (false, false) => None,

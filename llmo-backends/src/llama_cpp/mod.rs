@@ -41,3 +41,27 @@ pub use kernels::Kernels;
 pub use model::LlamaCpp;
 pub use options::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode, Tuning};
 pub use weights::check;
+
+/// What tests of other modules need of a real vocabulary.
+#[cfg(test)]
+pub(crate) struct TestVocabulary;
+
+#[cfg(test)]
+impl TestVocabulary {
+    /// The weights of SmolLM2-135M-Instruct, where the tests' models are.
+    pub(crate) fn file() -> Option<std::path::PathBuf> {
+        let models = std::env::var_os("LLMO_TEST_MODELS")
+            .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../models").into(), std::path::PathBuf::from);
+        Some(models.join("smollm2-135m/model.gguf")).filter(|path| path.is_file())
+    }
+
+    pub(crate) fn backend() -> &'static llama_cpp_2::llama_backend::LlamaBackend {
+        runtime::backend().unwrap()
+    }
+
+    pub(crate) fn table(
+        model: &std::sync::Arc<llama_cpp_2::model::LlamaModel>,
+    ) -> std::sync::Arc<impl crate::sampler::TokenTexts + use<>> {
+        std::sync::Arc::clone(vocabulary::Vocabulary::new(std::sync::Arc::clone(model)).table())
+    }
+}

@@ -61,6 +61,7 @@ impl LlamaCpp {
     /// The prompt's tokens and how many may be generated.
     async fn plan(&self, request: &mut GenerateRequest) -> Result<(Vec<TokenId>, u32)> {
         self.vocabulary.table().check("logit_bias", request.sampling.logit_bias.iter().map(|&(token, _)| token))?;
+        self.vocabulary.table().check("stop_token_ids", request.stop_tokens.iter().copied())?;
         let mut asked = GenerateRequest::new(std::mem::replace(&mut request.prompt, Prompt::Tokens(Vec::new())));
         asked.tools.clone_from(&request.tools);
         asked.tool_choice.clone_from(&request.tool_choice);
@@ -70,7 +71,8 @@ impl LlamaCpp {
         let context_length = u64::from(self.info.context_length);
         let prompt_tokens = tokens.len() as u64;
         let room = context_length.saturating_sub(prompt_tokens);
-        let max_tokens = u64::from(request.max_tokens.unwrap_or(1)).max(1);
+        // Nothing is generated where only the prompt's log probabilities are wanted.
+        let max_tokens = u64::from(request.max_tokens.unwrap_or(1));
         if max_tokens > room {
             return Err(ModelError::ContextOverflow { prompt_tokens, max_tokens, context_length });
         }

@@ -1,5 +1,6 @@
 //! The model's tokens: their bytes, which ones end a generation, and text to tokens and back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
@@ -7,6 +8,8 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 use llmo_core::ModelError;
 use llmo_core::model::{TokenId, TokenizeOptions};
+
+use crate::sampler::TokenTexts;
 
 /// The bytes of every token and the set of those that end a generation, copied out of the model once, so that a
 /// decoded token costs no call into C++.
@@ -16,6 +19,8 @@ pub(super) struct TokenTable {
     /// Where each token's bytes end.
     ends: Vec<usize>,
     end_of_generation: Vec<bool>,
+    /// What control tokens are called; they add nothing to the output.
+    control: HashMap<TokenId, Box<[u8]>>,
 }
 
 impl TokenTable {
@@ -28,6 +33,12 @@ impl TokenTable {
             table.end_of_generation.push(ends_generation);
         }
         table
+    }
+
+    /// Tells what control tokens are called.
+    fn with_control(mut self, names: impl IntoIterator<Item = (TokenId, Box<[u8]>)>) -> Self {
+        self.control.extend(names);
+        self
     }
 
     /// Number of tokens.
@@ -60,6 +71,15 @@ impl TokenTable {
     }
 }
 
+impl TokenTexts for TokenTable {
+    fn text(&self, token: TokenId) -> &[u8] {
+        match self.bytes(token) {
+            [] => self.control.get(&token).map(|name| &**name).unwrap_or_default(),
+            bytes => bytes,
+        }
+    }
+}
+
 /// Text to tokens and back.
 #[derive(Debug, Clone)]
 pub(super) struct Vocabulary {
@@ -71,7 +91,11 @@ impl Vocabulary {
     pub(super) fn new(model: Arc<LlamaModel>) -> Self {
         let vocab = model.vocab();
         let tokens = vocab.tokens().map(|token| (vocab.token_to_piece(token, false, None), vocab.is_eog(token)));
-        let table = Arc::new(TokenTable::new(tokens));
+        let control = vocab.tokens().filter(|&token| vocab.attr(token).contains(LlamaTokenAttr::Control));
+        let control = control.filter_map(|token| {
+            Some((TokenId::try_from(token.0).ok()?, vocab.text(token)?.to_bytes().to_owned().into_boxed_slice()))
+        });
+        let table = Arc::new(TokenTable::new(tokens).with_control(control));
         Self { model, table }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use llmo_core::model::{TokenId, TokenLogprob, TopLogprob};
+use llmo_core::model::{PromptToken, TokenId, TokenLogprob, TopLogprob};
 use serde::Deserialize;
 
 /// Stands for a token whose number the upstream does not tell: outside every vocabulary.
@@ -76,6 +76,57 @@ impl Entry {
             bytes: self.bytes.unwrap_or_else(|| self.token.into_bytes()),
             logprob: finite(self.logprob),
         }
+    }
+}
+
+/// A place of the prompt in vLLM's form: tokens by their numbers, the prompt's own among them; null at the first place.
+pub type PromptPlace = Option<HashMap<TokenId, PromptAlternative>>;
+
+/// A token at a place of the prompt.
+#[derive(Debug, Deserialize)]
+pub struct PromptAlternative {
+    #[serde(default)]
+    logprob: Option<f32>,
+    #[serde(default)]
+    rank: Option<u32>,
+    #[serde(default)]
+    decoded_token: Option<String>,
+    /// llmo's extension: a part of a character is no text.
+    #[serde(default)]
+    bytes: Option<Vec<u8>>,
+}
+
+/// The prompt's tokens, if the upstream told both their numbers and their probabilities.
+#[must_use]
+pub fn prompt_tokens(tokens: Vec<TokenId>, places: Option<Vec<PromptPlace>>) -> Vec<PromptToken> {
+    let places = places.unwrap_or_default();
+    if places.len() != tokens.len() {
+        return Vec::new();
+    }
+    tokens.into_iter().zip(places).map(|(token, place)| prompt_token(token, place.unwrap_or_default())).collect()
+}
+
+fn prompt_token(token: TokenId, mut place: HashMap<TokenId, PromptAlternative>) -> PromptToken {
+    // The prompt's own token is an alternative too if it ranks among them; llmo gives it a rank only then.
+    let places = place.len() as u32;
+    let is_alternative = place.get(&token).and_then(|own| own.rank).is_some_and(|rank| rank <= places);
+    let flat = |token, alternative: &PromptAlternative| TopLogprob {
+        token,
+        bytes: alternative
+            .bytes
+            .clone()
+            .unwrap_or_else(|| alternative.decoded_token.clone().unwrap_or_default().into_bytes()),
+        logprob: finite(alternative.logprob),
+    };
+    let own = place.get(&token).map(|own| flat(token, own));
+    if !is_alternative {
+        place.remove(&token);
+    }
+    let mut top: Vec<_> = place.iter().map(|(token, alternative)| flat(*token, alternative)).collect();
+    top.sort_by(|a, b| b.logprob.total_cmp(&a.logprob).then(a.token.cmp(&b.token)));
+    match own {
+        Some(own) => PromptToken { token, bytes: own.bytes, logprob: Some(own.logprob), top },
+        None => PromptToken { token, bytes: Vec::new(), logprob: None, top },
     }
 }
 

@@ -124,7 +124,7 @@ impl Model for RemoteModel {
         let running = self.in_flight.enter();
         let response = patience.wait(self.transport.post(post, caller, &self.info.id)).await??;
         let origin = origin(response.headers());
-        let reader = Reader::new(&self.info.id);
+        let reader = Reader::new(&self.info.id).expecting_prompt(request.prompt_logprobs.is_some());
         let stream = match content_type(response.headers()) {
             "text/event-stream" => {
                 let answer = Answer::new(response, self.options.max_event_bytes, reader, patience, running);

@@ -48,6 +48,9 @@ pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Pos
         None if !chat => drop(body.insert("max_tokens".into(), Value::Null)),
         None => {}
     }
+    if request.prompt_logprobs.is_some() && (chat || !upstream.extensions) {
+        return Err(unsupported(upstream.model, "log probabilities of the prompt"));
+    }
     if !request.stop.is_empty() {
         body.insert("stop".into(), json!(request.stop));
     }
@@ -144,8 +147,43 @@ fn insert_extensions(body: &mut Map<String, Value>, request: &GenerateRequest) {
         }
     }
     if sampling.repetition_penalty != 1.0 {
+        // vLLM's and llmo's name, then llama-server's.
         body.insert("repetition_penalty".into(), number(sampling.repetition_penalty));
+        body.insert("repeat_penalty".into(), number(sampling.repetition_penalty));
     }
+    if sampling.has_penalties() {
+        body.insert("repeat_last_n".into(), window(sampling.penalty_window));
+    }
+    if let Some(dry) = &sampling.dry {
+        body.insert("dry_multiplier".into(), number(dry.multiplier));
+        body.insert("dry_base".into(), number(dry.base));
+        body.insert("dry_allowed_length".into(), dry.allowed_length.into());
+        body.insert("dry_penalty_last_n".into(), window(dry.window));
+        body.insert("dry_sequence_breakers".into(), json!(dry.sequence_breakers));
+    }
+    if let Some(mirostat) = &sampling.mirostat {
+        body.insert("mirostat".into(), mirostat.version.into());
+        body.insert("mirostat_tau".into(), number(mirostat.tau));
+        body.insert("mirostat_eta".into(), number(mirostat.eta));
+        if let Some(mu) = mirostat.mu {
+            body.insert("mirostat_mu".into(), number(mu));
+        }
+    }
+    if !request.stop_tokens.is_empty() {
+        body.insert("stop_token_ids".into(), json!(request.stop_tokens));
+    }
+    if let Some(top) = request.prompt_logprobs {
+        body.insert("prompt_logprobs".into(), top.into());
+    }
+}
+
+/// A number of the last tokens as llama-server has it: there 0 is none, and -1 all.
+fn window(tokens: u32) -> Value {
+    if tokens == 0 { (-1).into() } else { tokens.into() }
+}
+
+fn unsupported(model: &str, what: &str) -> ModelError {
+    ModelError::Unsupported { model: model.into(), what: what.into() }
 }
 
 fn refuse_extensions(request: &GenerateRequest, model: &str) -> Result<()> {
@@ -157,9 +195,13 @@ fn refuse_extensions(request: &GenerateRequest, model: &str) -> Result<()> {
         ("typical_p", sampling.typical_p != 1.0),
         ("repetition_penalty", sampling.repetition_penalty != 1.0),
         ("lora", request.adapter.is_some()),
+        ("repeat_last_n", sampling.has_penalties() && sampling.penalty_window != 0),
+        ("dry_multiplier", sampling.dry.is_some()),
+        ("mirostat", sampling.mirostat.is_some()),
+        ("stop_token_ids", !request.stop_tokens.is_empty()),
     ];
     match wanted.iter().find(|(_, wanted)| *wanted) {
-        Some((name, _)) => Err(ModelError::Unsupported { model: model.into(), what: format!("the parameter {name}") }),
+        Some((name, _)) => Err(unsupported(model, &format!("the parameter {name}"))),
         None => Ok(()),
     }
 }
@@ -171,6 +213,8 @@ fn number(value: f32) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use llmo_core::model::{DryParams, MirostatParams};
+
     use super::*;
 
     const OPENAI: Upstream<'_> = Upstream { model: "m", extensions: false };
@@ -189,7 +233,22 @@ mod tests {
         for name in ["top_k", "min_p", "return_token_ids"] {
             assert!(body.get(name).is_none(), "{name}: {body}");
         }
-        request.sampling.top_k = 5;
-        assert!(matches!(generate(&request, OPENAI), Err(ModelError::Unsupported { .. })));
+        type Change = fn(&mut GenerateRequest);
+        let extensions: [(&str, Change); 6] = [
+            ("top_k", |r| r.sampling.top_k = 5),
+            ("dry_multiplier", |r| r.sampling.dry = Some(DryParams::default())),
+            ("mirostat", |r| r.sampling.mirostat = Some(MirostatParams::default())),
+            ("repeat_last_n", |r| (r.sampling.presence_penalty, r.sampling.penalty_window) = (1.0, 64)),
+            ("stop_token_ids", |r| r.stop_tokens = vec![2]),
+            ("log probabilities of the prompt", |r| r.prompt_logprobs = Some(0)),
+        ];
+        for (name, change) in extensions {
+            let mut request = request.clone();
+            change(&mut request);
+            match generate(&request, OPENAI) {
+                Err(ModelError::Unsupported { what, .. }) => assert!(what.contains(name), "{what}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
     }
 }

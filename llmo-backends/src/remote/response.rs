@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::errors::WireError;
-use super::logprobs::WireLogprobs;
+use super::logprobs::{PromptPlace, WireLogprobs, prompt_tokens};
 use super::sse::SseEvent;
 use super::tools::{self, WireCall};
 
@@ -19,6 +19,8 @@ use super::tools::{self, WireCall};
 pub struct Reader {
     model: String,
     started: bool,
+    /// The first output must tell of the prompt.
+    expects_prompt: bool,
     tokens: u64,
     reason: Option<FinishReason>,
     stop: Option<String>,
@@ -44,12 +46,20 @@ impl Reader {
         Self {
             model: model.into(),
             started: false,
+            expects_prompt: false,
             tokens: 0,
             reason: None,
             stop: None,
             usage: None,
             timings: Timings::default(),
         }
+    }
+
+    /// Log probabilities of the prompt were asked for: an answer without them is an error.
+    #[must_use]
+    pub fn expecting_prompt(mut self, expects: bool) -> Self {
+        self.expects_prompt = expects;
+        self
     }
 
     /// Has output come?
@@ -84,7 +94,16 @@ impl Reader {
         }
         let chunk: Chunk =
             serde_json::from_value(value).map_err(|e| self.broken(&format!("it sent a strange chunk: {e}")))?;
-        Ok(self.chunk(chunk))
+        match self.chunk(chunk) {
+            Read::Delta(delta) if self.expects_prompt && delta.prompt.is_empty() => Err(ModelError::Unsupported {
+                model: self.model.clone(),
+                what: "log probabilities of the prompt: its upstream told none".into(),
+            }),
+            read => {
+                self.expects_prompt &= !matches!(read, Read::Delta(_));
+                Ok(read)
+            }
+        }
     }
 
     fn chunk(&mut self, chunk: Chunk) -> Read {
@@ -107,7 +126,9 @@ impl Reader {
         let mut delta = Delta::new(choice.text.or(said.content.take()).unwrap_or_default(), tokens);
         delta.tool_calls = tools::read(said.tool_calls.unwrap_or_default());
         delta.logprobs = choice.logprobs.unwrap_or_default().read(&delta.tokens);
-        if delta == Delta::default() {
+        delta.prompt = prompt_tokens(choice.prompt_token_ids.unwrap_or_default(), choice.prompt_logprobs);
+        delta.mirostat_mu = choice.mirostat_mu;
+        if delta.is_empty() {
             return Read::Nothing;
         }
         self.started = true;
@@ -173,6 +194,12 @@ struct Choice {
     token_ids: Option<Vec<TokenId>>,
     #[serde(default)]
     logprobs: Option<WireLogprobs>,
+    #[serde(default)]
+    prompt_token_ids: Option<Vec<TokenId>>,
+    #[serde(default)]
+    prompt_logprobs: Option<Vec<PromptPlace>>,
+    #[serde(default)]
+    mirostat_mu: Option<f32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -248,6 +275,18 @@ mod tests {
         let read = reader.json(br#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#);
         assert_eq!(read.unwrap(), Read::Nothing);
         assert!(!reader.started());
+    }
+
+    #[test]
+    fn an_upstream_that_tells_nothing_of_the_prompt_when_asked_is_found_out() {
+        let mut reader = Reader::new("m").expecting_prompt(true);
+        let told =
+            br#"{"choices":[{"text":"a","prompt_token_ids":[5,6],"prompt_logprobs":[null,{"6":{"logprob":-1.0}}]}]}"#;
+        let Ok(Read::Delta(delta)) = reader.json(told) else { panic!("not understood") };
+        assert_eq!(delta.prompt.iter().map(|entry| entry.logprob).collect::<Vec<_>>(), [None, Some(-1.0)]);
+        assert!(matches!(reader.json(br#"{"choices":[{"text":"b"}]}"#), Ok(Read::Delta(_))), "told once is enough");
+        let mut reader = Reader::new("m").expecting_prompt(true);
+        assert!(matches!(reader.json(br#"{"choices":[{"text":"a"}]}"#), Err(ModelError::Unsupported { .. })));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Generation {
     pub text: SimText,
     /// Joins characters, looks for stop strings.
     pub output: OutputAssembler,
+    /// Tokens that end it.
+    pub stop_tokens: Vec<TokenId>,
     /// Alternatives to report with each token, if log probabilities were asked for.
     pub logprobs: Option<u32>,
     /// What goes wrong.
@@ -104,7 +106,8 @@ impl State {
         if self.emitted >= self.generation.plan.limit {
             return Some(FinishReason::Length);
         }
-        (self.emitted >= self.generation.plan.until_end).then_some(FinishReason::Stop)
+        let stops = self.generation.stop_tokens.contains(&self.generation.plan.first.token());
+        (stops || self.emitted >= self.generation.plan.until_end).then_some(FinishReason::Stop)
     }
 
     fn fault_now(&self) -> Option<Fault> {

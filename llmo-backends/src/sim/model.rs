@@ -107,6 +107,9 @@ impl Model for SimModel {
         if request.constraint.is_some() || must_call {
             return Err(ModelError::unsupported(&self.info, "constraints on the output"));
         }
+        if request.prompt_logprobs.is_some() {
+            return Err(ModelError::unsupported(&self.info, "log probabilities of the prompt on the simulator"));
+        }
         let plan = Plan::new(&request, &self.options, fastrand::u64(..))?;
         let aborts = self.options.abort_on.as_ref().is_some_and(|text| holds(&request.prompt, text));
         let fault = self.begin()?;
@@ -132,6 +135,7 @@ impl Model for SimModel {
             slot: Some(slot),
             text: self.options.text,
             output: OutputAssembler::new(request.stop),
+            stop_tokens: request.stop_tokens,
             logprobs: request.logprobs,
             fault,
             faults: self.faults.clone(),

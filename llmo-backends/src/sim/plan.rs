@@ -31,6 +31,9 @@ impl Plan {
         if let Some(&(token, _)) = request.sampling.logit_bias.iter().find(|(token, _)| *token >= VOCAB_SIZE) {
             return Err(vocabulary::outside("logit_bias", token));
         }
+        if let Some(&token) = request.stop_tokens.iter().find(|token| **token >= VOCAB_SIZE) {
+            return Err(vocabulary::outside("stop_token_ids", token));
+        }
         if let Some(&token) = request.output_prefix.iter().find(|token| **token >= VOCAB_SIZE) {
             return Err(vocabulary::outside("output_prefix", token));
         }

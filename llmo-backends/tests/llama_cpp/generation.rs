@@ -1,7 +1,9 @@
 //! What comes out.
 
 use futures::StreamExt;
-use llmo_core::model::{Event, FinishReason, Message, Prompt, SamplingParams};
+use llmo_core::model::{
+    DryParams, Event, FinishReason, Message, MirostatParams, Prompt, SamplingParams, TokenizeOptions,
+};
 use llmo_core::{GenerateRequest, Model};
 
 use crate::support::{run, shared};
@@ -131,4 +133,115 @@ async fn a_conversation_s_second_turn_reuses_the_first() {
     let turns = [first, vec![Message::assistant(answer.text), Message::user("And another one.")]].concat();
     let (_, second) = run(&model, request(&turns)).await.unwrap();
     assert!(second.usage.cached_tokens >= finish.usage.prompt_tokens - 1, "{second:?}");
+}
+
+#[tokio::test]
+async fn the_prompt_s_own_log_probabilities_are_those_of_its_continuation() {
+    let model = shared();
+    let prompt = model.tokenize("The capital of France is", TokenizeOptions::default()).await.unwrap();
+    let mut request = GenerateRequest::new(Prompt::Tokens(prompt.clone())).max_tokens(12);
+    request.logprobs = Some(3);
+    let told = run(&model, request).await.unwrap().0;
+    assert!(told.prompt.is_empty(), "nobody asked");
+    // What was generated is the end of a prompt now, and long enough for several runs.
+    let whole: Vec<_> = prompt.iter().chain(&told.tokens).copied().collect();
+    let mut scored = GenerateRequest::new(Prompt::Tokens(whole.clone())).max_tokens(0);
+    scored.prompt_logprobs = Some(3);
+    let (score, finish) = run(&model, scored).await.unwrap();
+    assert_eq!((finish.reason, finish.usage.completion_tokens), (FinishReason::Length, 0));
+    assert_eq!(score.prompt.iter().map(|entry| entry.token).collect::<Vec<_>>(), whole);
+    assert_eq!((score.prompt[0].logprob, score.prompt[0].top.len()), (None, 0));
+    let generated = score.prompt[prompt.len()..].iter().zip(&told.logprobs);
+    for (entry, report) in generated {
+        assert_eq!(entry.bytes, report.bytes);
+        assert!((entry.logprob.unwrap() - report.logprob).abs() < 0.05, "{entry:?}, not {report:?}");
+        assert_eq!(entry.top.len(), 3);
+    }
+    // A prompt of several runs, with an answer after it; the same prompt is in the cache by then.
+    let long =
+        model.tokenize(&"All work and no play makes Jack a dull boy. ".repeat(20), Default::default()).await.unwrap();
+    for _ in 0..2 {
+        let mut request = GenerateRequest::new(Prompt::Tokens(long.clone())).max_tokens(2);
+        request.prompt_logprobs = Some(0);
+        let (answer, finish) = run(&model, request).await.unwrap();
+        assert_eq!((answer.prompt.len(), answer.tokens.len()), (long.len(), 2));
+        assert_eq!(finish.usage.cached_tokens, 0);
+        assert!(answer.prompt[1..].iter().all(|entry| entry.logprob.is_some_and(|logprob| logprob < 0.0)));
+        let late = answer.prompt[150..].iter().filter_map(|entry| entry.logprob).sum::<f32>();
+        assert!(late / (long.len() - 150) as f32 > -0.2, "repetitions are foreseen");
+    }
+}
+
+/// Everything that looks back, and mirostat, for a stream that is cut.
+fn that_look_back() -> Vec<SamplingParams> {
+    let mut penalised = SamplingParams::at_temperature(0.9);
+    (penalised.frequency_penalty, penalised.repetition_penalty, penalised.penalty_window) = (0.5, 1.1, 16);
+    penalised.dry = Some(DryParams::default());
+    let mirostat = |version| {
+        let mut params = SamplingParams::at_temperature(0.9);
+        let mut mirostat = MirostatParams::default();
+        (mirostat.version, mirostat.tau) = (version, 3.0);
+        params.mirostat = Some(mirostat);
+        params
+    };
+    vec![penalised, mirostat(1), mirostat(2)]
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_goes_on_exactly_whatever_the_sampler() {
+    let model = shared();
+    let prompt = model.tokenize("One two three, one two three, one", TokenizeOptions::default()).await.unwrap();
+    for mut sampling in that_look_back() {
+        sampling.seed = Some(11);
+        let mut request = GenerateRequest::new(Prompt::Tokens(prompt.clone())).sampling(sampling).stop("zzzz");
+        let mut stream = model.generate(request.clone().max_tokens(20)).await.unwrap();
+        let mut deltas = Vec::new();
+        while let Some(event) = stream.next().await {
+            if let Event::Delta(delta) = event.unwrap() {
+                deltas.push(delta);
+            }
+        }
+        let tokens: Vec<_> = deltas.iter().flat_map(|delta| delta.tokens.clone()).collect();
+        let cut = 8;
+        request.output_prefix = tokens[..cut].to_vec();
+        if let Some(mirostat) = &mut request.sampling.mirostat {
+            mirostat.mu = deltas[cut - 1].mirostat_mu;
+            assert!(mirostat.mu.is_some());
+        }
+        let rest = run(&model, request.max_tokens(tokens.len() as u32)).await.unwrap().0;
+        assert_eq!(rest.tokens, tokens[cut..]);
+        let text: String = deltas[cut..].iter().map(|delta| delta.text.as_str()).collect();
+        assert_eq!(rest.text, text);
+    }
+}
+
+#[tokio::test]
+async fn a_seed_gives_the_same_output_whatever_else_is_in_the_batch() {
+    let model = shared();
+    let ask = |seed: u64, sampling: &SamplingParams| {
+        let mut request = GenerateRequest::complete("Once upon a time").max_tokens(16).sampling(sampling.clone());
+        request.sampling.seed = Some(seed);
+        request
+    };
+    for sampling in that_look_back() {
+        let alone = run(&model, ask(1, &sampling)).await.unwrap().0.tokens;
+        let others = (2..6).map(|seed| run(&model, ask(seed, &sampling)));
+        let (together, _) = futures::join!(run(&model, ask(1, &sampling)), futures::future::join_all(others));
+        assert_eq!(together.unwrap().0.tokens, alone);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_token_ends_the_output_before_it() {
+    let model = shared();
+    let whole = run(&model, GenerateRequest::complete("1, 2, 3, 4, 5, 6,").max_tokens(12)).await.unwrap().0.tokens;
+    let mut request = GenerateRequest::complete("1, 2, 3, 4, 5, 6,").max_tokens(12);
+    let stop = whole[5];
+    request.stop_tokens = vec![stop];
+    let (answer, finish) = run(&model, request.clone()).await.unwrap();
+    let until = whole.iter().position(|token| *token == stop).unwrap();
+    assert_eq!((&answer.tokens[..], finish.reason), (&whole[..until], FinishReason::Stop));
+    request.stop_tokens = vec![u32::MAX];
+    let refused = run(&model, request).await.unwrap_err().to_string();
+    assert!(refused.contains("stop_token_ids") && refused.contains(&u32::MAX.to_string()), "{refused}");
 }

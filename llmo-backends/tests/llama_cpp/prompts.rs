@@ -1,6 +1,6 @@
 //! What goes in.
 
-use llmo_core::model::{Message, Prompt, TokenId, TokenizeOptions};
+use llmo_core::model::{Message, Prompt, Role, TokenId, TokenizeOptions};
 use llmo_core::{GenerateRequest, Model};
 
 use crate::support::{run, shared};
@@ -54,5 +54,53 @@ async fn monotonous_text_is_tokenised_in_time_and_without_harm() {
         let start = std::time::Instant::now();
         assert!(!model.tokenize(&text, TokenizeOptions::default()).await.unwrap().is_empty());
         assert!(start.elapsed().as_secs() < 20, "{piece:?} took {:?}", start.elapsed());
+    }
+}
+
+/// Control tokens of a conversation, as the model reads it.
+async fn control_tokens(messages: Vec<Message>) -> Vec<TokenId> {
+    let mut request = GenerateRequest::new(Prompt::Chat(messages)).max_tokens(0);
+    request.prompt_logprobs = Some(0);
+    let read = run(&shared(), request).await.unwrap().0.prompt;
+    read.into_iter().filter(|entry| entry.bytes.is_empty()).map(|entry| entry.token).collect()
+}
+
+#[tokio::test]
+async fn no_control_token_can_be_written_in_any_field_of_a_message() {
+    let model = shared();
+    // SmolLM2's first seventeen tokens are its control tokens.
+    let mut options = TokenizeOptions::default();
+    options.parse_special = true;
+    let names =
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<reponame>", "<file_sep>", "<filename>"];
+    let more =
+        ["<gh_stars>", "<issue_start>", "<issue_comment>", "<issue_closed>", "<jupyter_start>", "<jupyter_text>"];
+    let rest = ["<jupyter_code>", "<jupyter_output>", "<jupyter_script>", "<empty_output>"];
+    let names: Vec<&str> = names.into_iter().chain(more).chain(rest).collect();
+    for (index, name) in names.iter().enumerate() {
+        assert_eq!(model.tokenize(name, options).await.unwrap(), [index as TokenId], "{name} is a control token");
+    }
+    let conversation = |text: &str| {
+        let mut user = Message::user(text);
+        user.name = Some(text.to_owned());
+        let mut tool = Message::new(Role::Tool, text);
+        (tool.name, tool.tool_call_id) = (Some(text.to_owned()), Some(text.to_owned()));
+        vec![Message::system(text), user, Message::assistant(text), tool, Message::user(text)]
+    };
+    let harmless = control_tokens(conversation("x")).await;
+    assert!(harmless.len() >= 10, "the template writes some: {harmless:?}");
+    let mut random = fastrand::Rng::with_seed(5);
+    for name in &names {
+        let noise: String = (0..random.usize(0..6)).map(|_| random.char(' '..='~')).collect();
+        let half = name.len() / 2;
+        let attacks = [
+            format!("{noise}{name}{noise}"),
+            format!("{name}{name}"),
+            // Cutting the inner one out would make the outer one whole.
+            format!("{}{name}{}", &name[..half], &name[half..]),
+        ];
+        for attack in attacks {
+            assert_eq!(control_tokens(conversation(&attack)).await, harmless, "{attack:?}");
+        }
     }
 }

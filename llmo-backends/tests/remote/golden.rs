@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use llmo_backends::remote::request::{self, Upstream};
 use llmo_backends::remote::response::{Read, Reader};
 use llmo_backends::remote::sse::SseParser;
-use llmo_core::model::{Event, GenerateRequest, Message, Prompt, SamplingParams};
+use llmo_core::model::{DryParams, Event, GenerateRequest, Message, MirostatParams, Prompt, SamplingParams};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -44,6 +44,14 @@ fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
     let mut tokens = GenerateRequest::new(Prompt::Tokens(vec![1, 2, 3]));
     tokens.logprobs = Some(0);
     tokens.token_ids = true;
+    let mut extended = GenerateRequest::new(Prompt::Tokens(vec![1, 2, 3])).max_tokens(4);
+    extended.sampling = SamplingParams::at_temperature(0.8);
+    (extended.sampling.presence_penalty, extended.sampling.penalty_window) = (0.5, 64);
+    extended.sampling.dry = Some(DryParams::default());
+    let mut mirostat = MirostatParams::default();
+    mirostat.mu = Some(7.25);
+    extended.sampling.mirostat = Some(mirostat);
+    (extended.stop_tokens, extended.prompt_logprobs) = (vec![2], Some(2));
     let neutral = GenerateRequest::ask("Hi").sampling(SamplingParams::at_temperature(1.0));
     vec![
         ("chat_greedy", GenerateRequest::ask("Hi"), true),
@@ -52,6 +60,7 @@ fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
         ("chat_for_openai", neutral, false),
         ("text", GenerateRequest::complete("Once upon a time").max_tokens(5), true),
         ("tokens", tokens, true),
+        ("tokens_with_every_extension", extended, true),
     ]
 }
 

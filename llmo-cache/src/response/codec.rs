@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   "lr" │ version u8 │ kind u8 │ blake3 of (key, kind, body), 32 bytes │ body
-//!   body of a generation: deltas (text, token ids, log probabilities, pieces of calls), finish reason, stop string, usage
+//!   body of a generation: deltas (text, token ids, log probabilities, pieces of calls, tokens of the
+//!                         prompt, mirostat's state), finish reason, stop string, usage
 //!   body of a vector:     tokens read, f32 little-endian each
 //! ```
 //!
@@ -11,12 +12,17 @@
 
 use bytes::Bytes;
 use llmo_core::CacheKey;
-use llmo_core::model::{Delta, Finish, FinishReason, TokenLogprob, ToolCallDelta, TopLogprob, Usage};
+use llmo_core::model::{Delta, Finish, FinishReason, PromptToken, TokenLogprob, ToolCallDelta, TopLogprob, Usage};
 
 use super::varint::{Reader, write_bytes, write_number};
 
 const MAGIC: &[u8; 2] = b"lr";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// What a delta has besides text and tokens.
+const HAS_LOGPROBS: u8 = 8;
+const HAS_CALLS: u8 = 1;
+const HAS_PROMPT: u8 = 2;
+const HAS_MIROSTAT: u8 = 4;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + blake3::OUT_LEN;
 
 /// A complete generation.
@@ -149,19 +155,61 @@ fn write_delta(out: &mut Vec<u8>, delta: &Delta) {
     write_bytes(out, delta.text.as_bytes());
     write_number(out, delta.tokens.len() as u64);
     delta.tokens.iter().for_each(|&token| write_number(out, token.into()));
-    write_number(out, delta.logprobs.len() as u64);
-    for entry in &delta.logprobs {
-        write_logprob(out, entry.token, &entry.bytes, entry.logprob);
-        write_number(out, entry.top.len() as u64);
-        entry.top.iter().for_each(|top| write_logprob(out, top.token, &top.bytes, top.logprob));
+    // Seldom there; a byte says so for all.
+    let extras = [
+        (HAS_LOGPROBS, !delta.logprobs.is_empty()),
+        (HAS_CALLS, !delta.tool_calls.is_empty()),
+        (HAS_PROMPT, !delta.prompt.is_empty()),
+        (HAS_MIROSTAT, delta.mirostat_mu.is_some()),
+    ];
+    let extras: u8 = extras.iter().filter(|(_, is_there)| *is_there).map(|(bit, _)| bit).sum();
+    out.push(extras);
+    if extras & HAS_LOGPROBS != 0 {
+        write_number(out, delta.logprobs.len() as u64);
+        for entry in &delta.logprobs {
+            write_logprob(out, entry.token, &entry.bytes, entry.logprob);
+            write_tops(out, &entry.top);
+        }
     }
-    write_number(out, delta.tool_calls.len() as u64);
-    for call in &delta.tool_calls {
+    if extras & HAS_CALLS != 0 {
+        write_calls(out, &delta.tool_calls);
+    }
+    if extras & HAS_PROMPT != 0 {
+        write_prompt(out, &delta.prompt);
+    }
+    if let Some(mu) = delta.mirostat_mu {
+        out.extend_from_slice(&mu.to_le_bytes());
+    }
+}
+
+fn write_calls(out: &mut Vec<u8>, calls: &[ToolCallDelta]) {
+    write_number(out, calls.len() as u64);
+    for call in calls {
         write_number(out, call.index.into());
         write_optional(out, call.id.as_deref());
         write_optional(out, call.name.as_deref());
         write_bytes(out, call.arguments.as_bytes());
     }
+}
+
+fn write_prompt(out: &mut Vec<u8>, prompt: &[PromptToken]) {
+    write_number(out, prompt.len() as u64);
+    for entry in prompt {
+        write_number(out, entry.token.into());
+        write_bytes(out, &entry.bytes);
+        write_optional_float(out, entry.logprob);
+        write_tops(out, &entry.top);
+    }
+}
+
+fn write_tops(out: &mut Vec<u8>, tops: &[TopLogprob]) {
+    write_number(out, tops.len() as u64);
+    tops.iter().for_each(|top| write_logprob(out, top.token, &top.bytes, top.logprob));
+}
+
+fn write_optional_float(out: &mut Vec<u8>, value: Option<f32>) {
+    out.push(value.is_some().into());
+    out.extend_from_slice(&value.unwrap_or_default().to_le_bytes());
 }
 
 fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {
@@ -179,15 +227,48 @@ fn read_delta(reader: &mut Reader<'_>) -> Option<Delta> {
     let text = reader.text()?;
     let tokens = (0..reader.count()?).map(|_| u32::try_from(reader.number()?).ok()).collect::<Option<_>>()?;
     let mut delta = Delta::new(text, tokens);
-    delta.logprobs = (0..reader.count()?)
-        .map(|_| {
-            let TopLogprob { token, bytes, logprob } = read_logprob(reader)?;
-            let top = (0..reader.count()?).map(|_| read_logprob(reader)).collect::<Option<_>>()?;
-            Some(TokenLogprob { token, bytes, logprob, top })
-        })
-        .collect::<Option<_>>()?;
-    delta.tool_calls = (0..reader.count()?).map(|_| read_call(reader)).collect::<Option<_>>()?;
-    Some(delta)
+    let extras = reader.byte()?;
+    if extras & HAS_LOGPROBS != 0 {
+        delta.logprobs = (0..reader.count()?).map(|_| read_token_logprob(reader)).collect::<Option<_>>()?;
+    }
+    if extras & HAS_CALLS != 0 {
+        delta.tool_calls = (0..reader.count()?).map(|_| read_call(reader)).collect::<Option<_>>()?;
+    }
+    if extras & HAS_PROMPT != 0 {
+        delta.prompt = (0..reader.count()?).map(|_| read_prompt_token(reader)).collect::<Option<_>>()?;
+    }
+    if extras & HAS_MIROSTAT != 0 {
+        delta.mirostat_mu = Some(f32::from_le_bytes(reader.array()?));
+    }
+    (extras & !(HAS_LOGPROBS | HAS_CALLS | HAS_PROMPT | HAS_MIROSTAT) == 0).then_some(delta)
+}
+
+fn read_token_logprob(reader: &mut Reader<'_>) -> Option<TokenLogprob> {
+    let TopLogprob { token, bytes, logprob } = read_logprob(reader)?;
+    Some(TokenLogprob { token, bytes, logprob, top: read_tops(reader)? })
+}
+
+fn read_prompt_token(reader: &mut Reader<'_>) -> Option<PromptToken> {
+    Some(PromptToken {
+        token: u32::try_from(reader.number()?).ok()?,
+        bytes: reader.bytes()?.to_vec(),
+        logprob: read_optional_float(reader)?,
+        top: read_tops(reader)?,
+    })
+}
+
+fn read_tops(reader: &mut Reader<'_>) -> Option<Vec<TopLogprob>> {
+    (0..reader.count()?).map(|_| read_logprob(reader)).collect()
+}
+
+fn read_optional_float(reader: &mut Reader<'_>) -> Option<Option<f32>> {
+    let is_there = reader.byte()?;
+    let value = f32::from_le_bytes(reader.array()?);
+    match is_there {
+        0 => Some(None),
+        1 => Some(Some(value)),
+        _ => None,
+    }
 }
 
 fn read_call(reader: &mut Reader<'_>) -> Option<ToolCallDelta> {

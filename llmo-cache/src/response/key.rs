@@ -12,7 +12,7 @@ use llmo_core::model::{Message, ModelInfo, Prompt, SamplingParams};
 use llmo_core::{CacheKey, EmbedRequest, GenerateRequest};
 
 /// Version of the encoding and of what entries mean.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The key of a generation.
 ///
@@ -23,8 +23,10 @@ pub fn generation(model: &ModelInfo, request: &GenerateRequest) -> Option<CacheK
     fields.prompt(&request.prompt)?;
     fields.number("max_tokens", request.max_tokens.map(u64::from));
     fields.list("stop", request.stop.iter().map(String::as_bytes));
+    fields.list("stop_tokens", request.stop_tokens.iter().map(|token| token.to_le_bytes()));
     fields.sampling(&request.sampling)?;
     fields.number("logprobs", request.logprobs.map(u64::from));
+    fields.number("prompt_logprobs", request.prompt_logprobs.map(u64::from));
     fields.bytes("token_ids", &[request.token_ids.into()]);
     fields.json("constraint", &request.constraint)?;
     fields.list("output_prefix", request.output_prefix.iter().map(|token| token.to_le_bytes()));

@@ -65,9 +65,7 @@ impl Recorder {
         }
         match deltas.last_mut() {
             Some(last) if self.in_group < GROUP => {
-                last.text.push_str(&delta.text);
-                last.tokens.extend_from_slice(&delta.tokens);
-                last.logprobs.extend_from_slice(&delta.logprobs);
+                last.append(delta.clone());
                 self.in_group += 1;
             }
             _ => {
@@ -91,7 +89,8 @@ fn size(delta: &Delta) -> usize {
         let top: usize = entry.top.iter().map(|top| top.bytes.len() + 8).sum();
         entry.bytes.len() + 8 + top
     });
-    DELTA_OVERHEAD + delta.text.len() + 3 * delta.tokens.len() + logprobs.sum::<usize>()
+    let prompt = delta.prompt.iter().map(|entry| entry.bytes.len() + 12 + 12 * entry.top.len()).sum::<usize>();
+    DELTA_OVERHEAD + prompt + delta.text.len() + 3 * delta.tokens.len() + logprobs.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -38,14 +38,55 @@ pub struct Delta {
     /// Pieces of calls of functions. Their text is not in `text`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallDelta>,
+    /// The tokens of the prompt, if their log probabilities were asked for: all of them, in the first delta.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompt: Vec<PromptToken>,
+    /// With mirostat: its state after the last of these tokens, for whoever continues the sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirostat_mu: Option<f32>,
 }
 
 impl Delta {
     /// Text from tokens.
     #[must_use]
     pub fn new(text: impl Into<String>, tokens: Vec<TokenId>) -> Self {
-        Self { text: text.into(), tokens, logprobs: Vec::new(), tool_calls: Vec::new() }
+        Self { text: text.into(), tokens, ..Self::default() }
     }
+
+    /// Is there nothing in it?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+            && self.tokens.is_empty()
+            && self.logprobs.is_empty()
+            && self.tool_calls.is_empty()
+            && self.prompt.is_empty()
+    }
+
+    /// Appends what came after it.
+    pub fn append(&mut self, next: Self) {
+        self.text.push_str(&next.text);
+        self.tokens.extend(next.tokens);
+        self.logprobs.extend(next.logprobs);
+        self.tool_calls.extend(next.tool_calls);
+        self.prompt.extend(next.prompt);
+        self.mirostat_mu = next.mirostat_mu.or(self.mirostat_mu);
+    }
+}
+
+/// A token of the prompt and how likely the model found it there; natural logarithm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromptToken {
+    /// The token.
+    pub token: TokenId,
+    /// Its bytes; may be part of a character. Nothing for control tokens.
+    pub bytes: Vec<u8>,
+    /// Its log probability after the tokens before it. `None` for the first: nothing comes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprob: Option<f32>,
+    /// The likeliest tokens at this place, likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TopLogprob>,
 }
 
 /// Log probability of a generated token, natural logarithm, before temperature and filters.
@@ -240,12 +281,7 @@ impl EventStream {
         let mut whole = Delta::default();
         while let Some(event) = self.events.next().await {
             match event? {
-                Event::Delta(delta) => {
-                    whole.text.push_str(&delta.text);
-                    whole.tokens.extend(delta.tokens);
-                    whole.logprobs.extend(delta.logprobs);
-                    whole.tool_calls.extend(delta.tool_calls);
-                }
+                Event::Delta(delta) => whole.append(delta),
                 Event::Finish(finish) => return Ok((whole, finish)),
             }
         }

@@ -29,7 +29,8 @@ mod traits;
 pub use constraint::Constraint;
 pub use error::{ModelError, Result};
 pub use event::{
-    CacheStatus, Delta, Event, EventStream, Finish, FinishReason, Origin, Timings, TokenLogprob, TopLogprob, Usage,
+    CacheStatus, Delta, Event, EventStream, Finish, FinishReason, Origin, PromptToken, Timings, TokenLogprob,
+    TopLogprob, Usage,
 };
 pub use info::{Capabilities, ModelInfo, Quantisation};
 pub use load::Load;

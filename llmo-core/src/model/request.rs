@@ -13,6 +13,8 @@ use super::{KeepAlive, Message, ModelError, Origin, Result, Usage};
 pub const MAX_STOPS: usize = 16;
 /// Longest stop string, in bytes.
 pub const MAX_STOP_BYTES: usize = 1024;
+/// Most tokens that end a generation.
+pub const MAX_STOP_TOKENS: usize = 64;
 /// Most alternatives in `top_logprobs`.
 pub const MAX_TOP_LOGPROBS: u32 = 20;
 
@@ -36,14 +38,19 @@ pub enum Prompt {
 pub struct GenerateRequest {
     /// The input.
     pub prompt: Prompt,
-    /// Most tokens to generate; `None`: as many as the context holds.
+    /// Most tokens to generate; `None`: as many as the context holds. 0 only with `prompt_logprobs`.
     pub max_tokens: Option<u32>,
     /// Strings that end the generation; none of them appears in the output.
     pub stop: Vec<String>,
+    /// Tokens that end the generation, besides the model's own; they are not part of the output. At most 64.
+    pub stop_tokens: Vec<TokenId>,
     /// How tokens are drawn.
     pub sampling: SamplingParams,
     /// Report the log probability of each token and of this many alternatives (`Some(0)`: of the token only).
     pub logprobs: Option<u32>,
+    /// Report the log probabilities of the prompt's own tokens too, and of this many alternatives each. Costs the use of
+    /// the prefix cache; refused where the backend can't.
+    pub prompt_logprobs: Option<u32>,
     /// The caller reads token ids: a remote model asks its upstream for them.
     pub token_ids: bool,
     /// After this instant nobody waits for the answer: the model stops, or does not start.
@@ -58,7 +65,8 @@ pub struct GenerateRequest {
     /// What the output must look like. With tools it holds for answers that call none.
     pub constraint: Option<Constraint>,
     /// Tokens of the output that were generated already, by another replica say: the model goes on behind them. All
-    /// other fields are those of the whole request; the stream yields only what comes after.
+    /// other fields are those of the whole request; the stream yields only what comes after. Sampling with mirostat needs
+    /// its `mu` besides.
     #[serde(default)]
     pub output_prefix: Vec<TokenId>,
     /// Functions that the model may call; only in a conversation.
@@ -117,8 +125,10 @@ impl GenerateRequest {
             prompt,
             max_tokens: None,
             stop: Vec::new(),
+            stop_tokens: Vec::new(),
             sampling: SamplingParams::default(),
             logprobs: None,
+            prompt_logprobs: None,
             token_ids: false,
             deadline: None,
             request_id: None,
@@ -197,7 +207,8 @@ impl GenerateRequest {
             }
             _ => {}
         }
-        if self.max_tokens == Some(0) {
+        // Nothing to generate makes sense only for who wants to know about the prompt.
+        if self.max_tokens == Some(0) && self.prompt_logprobs.is_none() {
             return Err(ModelError::invalid("max_tokens", "must be at least 1"));
         }
         if self.stop.len() > MAX_STOPS {
@@ -210,12 +221,16 @@ impl GenerateRequest {
             return Err(ModelError::invalid("stop", format!("each at most {MAX_STOP_BYTES} bytes long")));
         }
         tool::validate(&self.tools, &self.tool_choice)?;
-        match self.logprobs {
-            Some(n) if n > MAX_TOP_LOGPROBS => {
-                Err(ModelError::invalid("top_logprobs", format!("at most {MAX_TOP_LOGPROBS}, got {n}")))
-            }
-            _ => Ok(()),
+        if self.stop_tokens.len() > MAX_STOP_TOKENS {
+            let message = format!("at most {MAX_STOP_TOKENS} tokens, got {}", self.stop_tokens.len());
+            return Err(ModelError::invalid("stop_token_ids", message));
         }
+        for (name, asked) in [("top_logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)] {
+            if let Some(n) = asked.filter(|n| *n > MAX_TOP_LOGPROBS) {
+                return Err(ModelError::invalid(name, format!("at most {MAX_TOP_LOGPROBS}, got {n}")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,10 @@ pub type TokenId = u32;
 
 /// Most entries in [`SamplingParams::logit_bias`].
 pub const MAX_LOGIT_BIAS: usize = 1024;
+/// Most texts in [`DryParams::sequence_breakers`].
+pub const MAX_SEQUENCE_BREAKERS: usize = 16;
+/// Longest of them, in bytes.
+pub const MAX_SEQUENCE_BREAKER_BYTES: usize = 128;
 
 /// How the next token is drawn from the model's distribution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +65,7 @@ pub struct DryParams {
     pub allowed_length: u32,
     /// How many of the last tokens are searched for repetitions; 0: all.
     pub window: u32,
-    /// No repetition reaches across these texts. At most 16.
+    /// No repetition reaches across these texts. At most 16, of 1 to 128 bytes.
     pub sequence_breakers: Vec<String>,
 }
 
@@ -88,11 +92,16 @@ pub struct MirostatParams {
     pub tau: f32,
     /// How fast it adapts. Above 0.0, to 1.0.
     pub eta: f32,
+    /// The largest surprise allowed for the next token, in bits: the state of the algorithm. `None`: `2 · tau`, where
+    /// every sequence begins. [`Delta::mirostat_mu`](super::Delta::mirostat_mu) tells it after each token; whoever
+    /// continues a sequence hands the last one on. Finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mu: Option<f32>,
 }
 
 impl Default for MirostatParams {
     fn default() -> Self {
-        Self { version: 2, tau: 5.0, eta: 0.1 }
+        Self { version: 2, tau: 5.0, eta: 0.1, mu: None }
     }
 }
 
@@ -129,6 +138,12 @@ impl SamplingParams {
         Self { temperature, ..Self::default() }
     }
 
+    /// Is any of the penalties on that look back over the sequence?
+    #[must_use]
+    pub fn has_penalties(&self) -> bool {
+        self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0
+    }
+
     /// Checks every value against the range in its field's documentation. NaN and infinities are refused.
     ///
     /// # Errors
@@ -144,7 +159,44 @@ impl SamplingParams {
         if self.logit_bias.len() > MAX_LOGIT_BIAS {
             return Err(ModelError::invalid("logit_bias", format!("at most {MAX_LOGIT_BIAS} entries")));
         }
-        self.logit_bias.iter().try_for_each(|&(_, bias)| within("logit_bias", bias, -100.0, 100.0))
+        self.logit_bias.iter().try_for_each(|&(_, bias)| within("logit_bias", bias, -100.0, 100.0))?;
+        self.dry.as_ref().map_or(Ok(()), DryParams::validate)?;
+        self.mirostat.as_ref().map_or(Ok(()), MirostatParams::validate)
+    }
+}
+
+impl DryParams {
+    fn validate(&self) -> Result<()> {
+        above_zero("dry_multiplier", self.multiplier, 100.0)?;
+        within("dry_base", self.base, 1.0, 8.0)?;
+        if !(1..=1024).contains(&self.allowed_length) {
+            let message = format!("must be between 1 and 1024, got {}", self.allowed_length);
+            return Err(ModelError::invalid("dry_allowed_length", message));
+        }
+        let breakers = &self.sequence_breakers;
+        if breakers.len() > MAX_SEQUENCE_BREAKERS {
+            let message = format!("at most {MAX_SEQUENCE_BREAKERS} texts, got {}", breakers.len());
+            return Err(ModelError::invalid("dry_sequence_breakers", message));
+        }
+        if breakers.iter().any(|text| text.is_empty() || text.len() > MAX_SEQUENCE_BREAKER_BYTES) {
+            let message = format!("each must be 1 to {MAX_SEQUENCE_BREAKER_BYTES} bytes long");
+            return Err(ModelError::invalid("dry_sequence_breakers", message));
+        }
+        Ok(())
+    }
+}
+
+impl MirostatParams {
+    fn validate(&self) -> Result<()> {
+        if !(1..=2).contains(&self.version) {
+            return Err(ModelError::invalid("mirostat", format!("must be 1 or 2 (0: off), got {}", self.version)));
+        }
+        above_zero("mirostat_tau", self.tau, 20.0)?;
+        above_zero("mirostat_eta", self.eta, 1.0)?;
+        match self.mu {
+            Some(mu) if !mu.is_finite() => Err(ModelError::invalid("mirostat_mu", format!("must be finite, got {mu}"))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -188,5 +240,54 @@ mod tests {
         assert!(many.validate().is_err());
         let huge = SamplingParams { logit_bias: vec![(1, 101.0)], ..SamplingParams::default() };
         assert!(huge.validate().is_err());
+    }
+
+    #[test]
+    fn every_parameter_of_dry_and_mirostat_is_refused_by_name() {
+        type Damage<P> = fn(&mut P);
+        let dry: [(&str, Damage<DryParams>); 11] = [
+            ("dry_multiplier", |p| p.multiplier = 0.0),
+            ("dry_multiplier", |p| p.multiplier = f32::NAN),
+            ("dry_multiplier", |p| p.multiplier = 100.5),
+            ("dry_base", |p| p.base = 0.9),
+            ("dry_base", |p| p.base = f32::INFINITY),
+            ("dry_allowed_length", |p| p.allowed_length = 0),
+            ("dry_allowed_length", |p| p.allowed_length = u32::MAX),
+            ("dry_sequence_breakers", |p| p.sequence_breakers = vec!["x".into(); MAX_SEQUENCE_BREAKERS + 1]),
+            ("dry_sequence_breakers", |p| p.sequence_breakers = vec![String::new()]),
+            ("dry_sequence_breakers", |p| p.sequence_breakers = vec!["x".repeat(MAX_SEQUENCE_BREAKER_BYTES + 1)]),
+            ("dry_base", |p| p.base = f32::NAN),
+        ];
+        let mirostat: [(&str, Damage<MirostatParams>); 7] = [
+            ("mirostat", |p| p.version = 3),
+            ("mirostat", |p| p.version = 0),
+            ("mirostat_tau", |p| p.tau = 0.0),
+            ("mirostat_tau", |p| p.tau = f32::NAN),
+            ("mirostat_eta", |p| p.eta = 1.5),
+            ("mirostat_eta", |p| p.eta = -0.1),
+            ("mirostat_mu", |p| p.mu = Some(f32::INFINITY)),
+        ];
+        let damaged_dry = dry.map(|(name, damage)| {
+            let mut params = DryParams::default();
+            damage(&mut params);
+            (name, SamplingParams { dry: Some(params), ..SamplingParams::default() })
+        });
+        let damaged_mirostat = mirostat.map(|(name, damage)| {
+            let mut params = MirostatParams::default();
+            damage(&mut params);
+            (name, SamplingParams { mirostat: Some(params), ..SamplingParams::default() })
+        });
+        for (name, params) in damaged_dry.into_iter().chain(damaged_mirostat) {
+            match params.validate() {
+                Err(ModelError::InvalidRequest { param, .. }) => assert_eq!(param, name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        let whole = SamplingParams {
+            dry: Some(DryParams::default()),
+            mirostat: Some(MirostatParams::default()),
+            ..SamplingParams::default()
+        };
+        assert!(whole.validate().is_ok());
     }
 }

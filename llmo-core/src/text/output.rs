@@ -30,6 +30,13 @@ impl OutputAssembler {
         self.stops.push(&self.characters.push(token_bytes))
     }
 
+    /// Takes the bytes of tokens whose text was told before: what follows goes on as if they had just been pushed.
+    pub fn resume<'a>(&mut self, tokens: impl IntoIterator<Item = &'a [u8]>) {
+        for bytes in tokens {
+            self.push(bytes);
+        }
+    }
+
     /// The model has ended: everything that was held back. Ask [`stopped`](Self::stopped) after it.
     pub fn finish(&mut self) -> String {
         let mut text = self.stops.push(&self.characters.finish()).text;
@@ -56,6 +63,15 @@ mod tests {
         assert_eq!(output.push(&arrow[1..2]), StopStep::default());
         assert_eq!(output.push(&arrow[2..]).stopped.as_deref(), Some("→"));
         assert_eq!(output.finish(), "");
+    }
+
+    #[test]
+    fn a_resumed_output_goes_on_where_it_was_cut() {
+        let mut output = OutputAssembler::new(vec!["END".into()]);
+        output.resume([&b"told EN"[..], b"\xC3"]);
+        assert_eq!(output.push(b"\xA9").text, "ENé", "what was held back is told now");
+        output.resume([&b"E"[..], b"N"]);
+        assert_eq!(output.push(b"D").stopped.as_deref(), Some("END"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use llmo_server::metrics::Metrics;
 use llmo_server::services::model::admin_routes;
@@ -51,9 +51,8 @@ async fn replicas(State(plane): State<Plane>) -> Response {
     fresh(Json(plane.sources.replicas()))
 }
 
-async fn metrics_text(State(plane): State<Plane>) -> Response {
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], plane.metrics.encode().await).into_response()
+async fn metrics_text(State(plane): State<Plane>, headers: HeaderMap) -> Response {
+    plane.metrics.respond(&headers).await
 }
 
 async fn ready(State(plane): State<Plane>) -> Response {

@@ -34,7 +34,7 @@ impl Started {
         loop {
             match stream.next().await {
                 // Some upstreams open with an empty delta; nobody would notice if it came from another replica.
-                Some(Ok(Event::Delta(delta))) if delta == Delta::default() => {}
+                Some(Ok(Event::Delta(delta))) if delta.is_empty() => {}
                 Some(Ok(first)) => return Ok(Self { first, rest: stream }),
                 Some(Err(ModelError::Upstream { message, .. })) => {
                     return Err(ModelError::Upstream { message, started: false });

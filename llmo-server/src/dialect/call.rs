@@ -29,13 +29,25 @@ pub struct Form {
     pub token_ids: bool,
     /// Tell log probabilities.
     pub logprobs: bool,
+    /// Tell log probabilities of the prompt's tokens, in vLLM's form.
+    pub prompt_logprobs: bool,
+    /// Completions generated for each prompt, of which `per_prompt` are told.
+    pub best_of: usize,
     /// Choices of each prompt. The prompt of choice `i` is number `i / per_prompt`.
     pub per_prompt: usize,
 }
 
 impl Default for Form {
     fn default() -> Self {
-        Self { stream: false, include_usage: false, token_ids: false, logprobs: false, per_prompt: 1 }
+        Self {
+            stream: false,
+            include_usage: false,
+            token_ids: false,
+            logprobs: false,
+            prompt_logprobs: false,
+            per_prompt: 1,
+            best_of: 1,
+        }
     }
 }
 
@@ -46,6 +58,7 @@ impl Form {
             || !delta.tool_calls.is_empty()
             || (self.token_ids && !delta.tokens.is_empty())
             || (self.logprobs && !delta.logprobs.is_empty())
+            || !delta.prompt.is_empty()
     }
 }
 

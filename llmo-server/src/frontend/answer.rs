@@ -12,7 +12,7 @@ use super::headers::with_origin;
 use super::merge::Merged;
 use super::state::Frontend;
 use super::stream;
-use crate::dialect::openai::{self, Reply};
+use crate::dialect::openai::{self, Reply, completions};
 use crate::dialect::{Call, Head};
 use crate::fault::Fault;
 use crate::metrics::generation::{Measurement, Operation};
@@ -42,6 +42,7 @@ pub(super) async fn answer<R: Reply>(
     }
     match context.in_time("while generating", collect(streams, &mut measurement)).await {
         Ok(choices) => {
+            let choices = completions::best(choices, call.form);
             measurement.finished(openai::total(choices.iter().map(|(_, finish)| finish), call.form.per_prompt));
             Ok(with_origin(&origin, axum::Json(reply.whole(&choices))))
         }
@@ -70,13 +71,13 @@ pub(super) async fn collect(
     let mut merged = Merged::new(streams);
     let mut texts = vec![Delta::default(); merged.len()];
     while let Some((choice, event)) = merged.next().await {
-        if let Event::Delta(delta) = event? {
-            measurement.piece();
-            let whole = &mut texts[choice];
-            whole.text.push_str(&delta.text);
-            whole.tokens.extend(delta.tokens);
-            whole.logprobs.extend(delta.logprobs);
-            whole.tool_calls.extend(delta.tool_calls);
+        match event? {
+            Event::Delta(delta) => {
+                measurement.piece(choice);
+                texts[choice].append(delta);
+            }
+            Event::Finish(finish) => measurement.choice_finished(&finish),
+            _ => {}
         }
     }
     Ok(texts.into_iter().zip(merged.into_finishes()?).collect())

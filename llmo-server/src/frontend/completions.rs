@@ -34,7 +34,7 @@ pub(super) async fn create(
 async fn echoes(frontend: &Frontend, context: &Context, call: &Call) -> Result<Vec<String>, Fault> {
     let model = frontend.find(&call.model, context).await?;
     let mut texts = Vec::new();
-    for job in call.jobs.iter().step_by(call.form.per_prompt) {
+    for job in call.jobs.iter().step_by(call.form.best_of.max(1)) {
         texts.push(match &job.prompt {
             Prompt::Text(text) => text.clone(),
             Prompt::Tokens(tokens) => context.in_time("while detokenizing", model.detokenize(tokens)).await?,

@@ -27,7 +27,7 @@ pub(super) async fn create(
     call.request.cache = context.cache;
     match context.in_time("while embedding", model.embed(call.request)).await {
         Ok(embeddings) => {
-            measurement.piece();
+            measurement.piece(0);
             measurement.finished(embeddings.usage);
             let origin = embeddings.origin.clone();
             let answer = EmbedAnswer::new(embeddings, &model.info().id, call.encoding);

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::context::Context;
 use super::state::Frontend;
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The process runs. Depends on nothing else.
 pub(super) async fn live() -> Json<serde_json::Value> {
@@ -38,8 +35,13 @@ pub(super) async fn health(State(frontend): State<Arc<Frontend>>, context: Conte
 }
 
 /// All metrics of the process.
-pub(super) async fn metrics(State(frontend): State<Arc<Frontend>>) -> Response {
-    ([(CONTENT_TYPE, OPENMETRICS)], frontend.options.metrics.encode().await).into_response()
+pub(super) async fn metrics(State(frontend): State<Arc<Frontend>>, headers: HeaderMap) -> Response {
+    frontend.options.metrics.respond(&headers).await
+}
+
+/// The same under vLLM's names.
+pub(super) async fn vllm_metrics(State(frontend): State<Arc<Frontend>>, headers: HeaderMap) -> Response {
+    frontend.options.metrics.respond_vllm(&headers).await
 }
 
 /// A service that is going down is not ready, whatever its models say.

@@ -8,13 +8,10 @@ use axum::routing::{any, get, post};
 use llmo_core::Models;
 
 use super::state::Frontend;
-<<<<<<< HEAD
-use super::{FrontendOptions, chat, completions, embeddings, health, models, rerank, spec, template, tokens};
-=======
 use super::{
-    FrontendOptions, anthropic, chat, completions, docs, embeddings, health, models, ollama, responses, spec, tokens,
+    FrontendOptions, anthropic, chat, completions, docs, embeddings, health, models, ollama, rerank, responses, spec,
+    template, tokens,
 };
->>>>>>> dialects
 use crate::http::layers;
 use crate::metrics;
 
@@ -43,33 +40,17 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/v1/models/{*name}", get(models::get))
         .route("/api/generate", post(spec::create))
         .route("/api/health", get(spec::health))
-<<<<<<< HEAD
-        .route("/apply-template", post(template::apply))
-=======
-        .route("/api/chat", post(ollama::chat))
-        .route("/api/embed", post(ollama::embed))
-        .route("/api/embeddings", post(ollama::embeddings))
-        .route("/api/tags", get(ollama::tags))
-        .route("/api/ps", get(ollama::running))
-        .route("/api/show", post(ollama::show))
-        .route("/api/pull", post(ollama::pull))
-        .route("/api/version", get(ollama::version))
-        .route("/api/delete", any(ollama::not_implemented))
-        .route("/api/copy", post(ollama::not_implemented))
-        .route("/api/create", post(ollama::not_implemented))
-        .route("/api/push", post(ollama::not_implemented))
-        .route("/", get(ollama::root).head(ollama::head))
-        .route("/openapi.json", get(docs::document))
-        .route("/docs", get(docs::page))
-        .route("/docs/page.css", get(docs::style))
-        .route("/docs/page.js", get(docs::script))
->>>>>>> dialects
+use super::{
+    FrontendOptions, anthropic, chat, completions, docs, embeddings, health, models, ollama, rerank, responses, spec,
+    template, tokens,
+};
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/health", get(health::health))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/metrics/vllm", get(health::vllm_metrics))
         .with_state(Arc::new(Frontend { models, options }))
         .merge(more);
     layers::standard(routes).layer(from_fn_with_state(registry, metrics::http::measure))

@@ -126,10 +126,13 @@ async fn write<R: Reply>(
             None => break,
             Some((_, Err(error))) => return Err(Cut::Failed(error.into())),
             Some((choice, Ok(Event::Delta(delta)))) => {
-                measurement.piece();
+                measurement.piece(choice);
                 reply.piece(choice, &delta)
             }
-            Some((choice, Ok(Event::Finish(finish)))) => Some(reply.finish(choice, &finish)),
+            Some((choice, Ok(Event::Finish(finish)))) => {
+                measurement.choice_finished(&finish);
+                Some(reply.finish(choice, &finish))
+            }
             Some((_, Ok(_))) => None,
         };
         if let Some(event) = event {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use llmo_core::model::Usage;
+use llmo_core::model::{Finish, Usage};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::choices::{Between, ChoiceMetrics};
 use super::labels::{self, ModelNames};
 use super::{Role, buckets};
 use crate::fault::Fault;
@@ -81,10 +82,11 @@ pub struct GenerationMetrics {
     per_token: Histograms<Asked>,
     tokens: Histograms<Tokens>,
     rejections: Family<Rejected, Counter>,
+    choices: ChoiceMetrics,
 }
 
 impl GenerationMetrics {
-    pub(super) fn register(registry: &mut Registry, role: Role) -> Self {
+    pub(super) fn register(registry: &mut Registry, vllm: &mut Registry, role: Role) -> Self {
         let metrics = Self {
             names: ModelNames::default(),
             duration: Family::new_with_constructor(|| Histogram::new(buckets::DURATION)),
@@ -92,6 +94,7 @@ impl GenerationMetrics {
             per_token: Family::new_with_constructor(|| Histogram::new(buckets::PER_TOKEN)),
             tokens: Family::new_with_constructor(|| Histogram::new(buckets::TOKENS)),
             rejections: Family::default(),
+            choices: ChoiceMetrics::register(registry, vllm),
         };
         let (duration, first) = match role {
             Role::ModelService => {
@@ -139,7 +142,15 @@ impl GenerationMetrics {
             gen_ai_request_model: asked_for,
             gen_ai_response_model: model,
         };
-        Measurement { metrics: self.clone(), labels, start: Instant::now(), first: None, ended: false }
+        Measurement {
+            metrics: self.clone(),
+            labels,
+            start: Instant::now(),
+            first: None,
+            between: None,
+            last: Vec::new(),
+            ended: false,
+        }
     }
 }
 
@@ -150,17 +161,33 @@ pub struct Measurement {
     labels: Asked,
     start: Instant,
     first: Option<Instant>,
+    between: Option<Between>,
+    /// When the last piece of each choice came.
+    last: Vec<Option<Instant>>,
     ended: bool,
 }
 
 impl Measurement {
-    /// A piece of the answer has come.
-    pub fn piece(&mut self) {
+    /// A piece of a choice has come.
+    pub fn piece(&mut self, choice: usize) {
+        let now = Instant::now();
+        let model = &self.labels.gen_ai_response_model;
         if self.first.is_none() {
-            let now = Instant::now();
             self.first = Some(now);
             self.metrics.first_token.get_or_create(&self.labels).observe(seconds(now - self.start));
+            self.metrics.choices.first_token(model, now - self.start);
         }
+        if self.last.len() <= choice {
+            self.last.resize(choice + 1, None);
+        }
+        if let Some(before) = self.last[choice].replace(now) {
+            self.between.get_or_insert_with(|| self.metrics.choices.between(model)).observe(now - before);
+        }
+    }
+
+    /// A choice is complete.
+    pub fn choice_finished(&mut self, finish: &Finish) {
+        self.metrics.choices.finished(&self.labels.gen_ai_response_model, finish);
     }
 
     /// The answer is complete.
@@ -170,6 +197,11 @@ impl Measurement {
         {
             let each = first.elapsed().as_secs_f64() / (usage.completion_tokens - 1) as f64;
             self.metrics.per_token.get_or_create(&self.labels).observe(each);
+        }
+        if self.labels.gen_ai_operation_name != Operation::Embeddings.as_str() {
+            let after_first = self.first.map(|first| first.elapsed());
+            let model = &self.labels.gen_ai_response_model;
+            self.metrics.choices.answered(model, usage, self.start.elapsed(), after_first);
         }
         self.tokens("input", usage.prompt_tokens);
         if usage.completion_tokens > 0 {

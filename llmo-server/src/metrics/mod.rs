@@ -1,13 +1,16 @@
 //! What a process counts and measures, under OpenTelemetry's GenAI names, in Prometheus' form.
 //!
-//! * [`Metrics`]: the registry of a process; `/metrics` encodes it.
+//! * [`Metrics`]: the registry of a process; `/metrics` encodes it, and `/metrics/vllm` what of it vLLM has names for.
 //! * [`generation`]: requests to models. [`http`]: requests as such. [`cache`]: a cache's own counters.
-//! * [`models`]: how busy models are.
+//! * `choices`: where the time of single generations went. [`models`]: how busy models are, and what they have done.
+//! * `exposition`: the text forms of scrapes.
 //! * [`labels`]: label values with a bound: a client must not be able to make new time series.
 //! * [`buckets`]: the buckets of all histograms.
 
 pub mod buckets;
 pub mod cache;
+mod choices;
+mod exposition;
 pub mod generation;
 pub mod http;
 pub mod labels;

@@ -1,4 +1,5 @@
-//! How busy the models of a process are: `llmo_queue_requests`, `llmo_running_requests`, `llmo_kv_cache_usage_ratio`.
+//! How busy the models of a process are, and what they have done since they were loaded: queue, slots, KV cache, prefix
+//! cache, tokens. Read off [`Load`] at each scrape.
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use super::{Metrics, Refresh};
 pub fn observe(metrics: &Metrics, models: Arc<dyn Models>) {
     let source = Arc::new(Source { models, names: ModelNames::default(), last: Mutex::default() });
     metrics.register(|registry| registry.register_collector(Box::new(Arc::clone(&source))));
+    let view = VllmView(Arc::clone(&source));
+    metrics.register_vllm(|registry| registry.register_collector(Box::new(view)));
     metrics.add_source(source);
 }
 
@@ -64,20 +67,19 @@ impl Collector for Source {
         let last = self.last.lock().clone();
         let loaded = encoder.encode_descriptor("llmo_models_loaded", "Models that answer", None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(last.len()).unwrap_or(i64::MAX)).encode(loaded)?;
-        let gauges: [Gauge; 3] = [
-            ("llmo_queue_requests", "Requests that wait for a slot", |load| f64::from(load.queued_requests)),
-            ("llmo_running_requests", "Requests in a slot", |load| {
-                f64::from(load.slots.saturating_sub(load.slots_free))
-            }),
-            ("llmo_kv_cache_usage_ratio", "Used share of the KV cache", |load| f64::from(load.kv_used)),
-        ];
-        for (name, help, value) in gauges {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for Seen { name, load, .. } in &last {
-                ConstGauge::new(value(load)).encode(family.encode_family(&[("model", &**name)])?)?;
-            }
-        }
+        encode(&mut encoder, "model", &last, &GAUGES, &COUNTERS)?;
         encode_processes(&mut encoder, &last)
+    }
+}
+
+/// The same under vLLM's names.
+#[derive(Debug)]
+struct VllmView(Arc<Source>);
+
+impl Collector for VllmView {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let last = self.0.last.lock().clone();
+        encode(&mut encoder, "model_name", &last, &VLLM_GAUGES, &VLLM_COUNTERS)
     }
 }
 
@@ -102,3 +104,63 @@ fn encode_processes(encoder: &mut DescriptorEncoder<'_>, last: &[Seen]) -> Resul
 
 /// Name, help, and how to read it off a load.
 type Gauge = (&'static str, &'static str, fn(&Load) -> f64);
+/// The same of what only grows.
+type Count = (&'static str, &'static str, fn(&Load) -> u64);
+
+const GAUGES: [Gauge; 6] = [
+    ("llmo_queue_requests", "Requests that wait for a slot", |load| load.queued_requests.into()),
+    ("llmo_queue_tokens", "Prompt tokens of the requests that wait", |load| load.queued_tokens as f64),
+    ("llmo_running_requests", "Requests in a slot", |load| running(load)),
+    ("llmo_slots", "Sequences that can be decoded at once", |load| load.slots.into()),
+    ("llmo_slots_free", "Of the slots, those that are free", |load| load.slots_free.into()),
+    ("llmo_kv_cache_usage_ratio", "Used share of the KV cache", |load| load.kv_used.into()),
+];
+
+const COUNTERS: [Count; 6] = [
+    ("llmo_prefix_cache_queries", "Prompt tokens looked up in the prefix cache", |load| load.prefix_query_tokens),
+    ("llmo_prefix_cache_hits", "Prompt tokens found there and not computed", |load| load.prefix_hit_tokens),
+    ("llmo_prefill_tokens", "Prompt tokens computed", |load| load.prefill_tokens),
+    ("llmo_decode_tokens", "Tokens generated", |load| load.decode_tokens),
+    ("llmo_draft_tokens", "Tokens guessed ahead", |load| load.draft_tokens),
+    ("llmo_draft_accepted_tokens", "Tokens guessed ahead that were right", |load| load.draft_accepted_tokens),
+];
+
+const VLLM_GAUGES: [Gauge; 4] = [
+    ("vllm:num_requests_running", "Requests in execution", |load| running(load)),
+    ("vllm:num_requests_waiting", "Requests waiting", |load| load.queued_requests.into()),
+    ("vllm:gpu_cache_usage_perc", "KV cache usage, 1 is 100 % (the older name)", |load| load.kv_used.into()),
+    ("vllm:kv_cache_usage_perc", "KV cache usage, 1 is 100 %", |load| load.kv_used.into()),
+];
+
+const VLLM_COUNTERS: [Count; 4] = [
+    ("vllm:prefix_cache_queries", "Tokens looked up in the prefix cache", |load| load.prefix_query_tokens),
+    ("vllm:prefix_cache_hits", "Tokens found in the prefix cache", |load| load.prefix_hit_tokens),
+    ("vllm:spec_decode_num_draft_tokens", "Tokens guessed ahead", |load| load.draft_tokens),
+    ("vllm:spec_decode_num_accepted_tokens", "Tokens guessed ahead and accepted", |load| load.draft_accepted_tokens),
+];
+
+fn running(load: &Load) -> f64 {
+    load.slots.saturating_sub(load.slots_free).into()
+}
+
+fn encode(
+    encoder: &mut DescriptorEncoder<'_>,
+    label: &'static str,
+    models: &[(Arc<str>, Load)],
+    gauges: &[Gauge],
+    counters: &[Count],
+) -> Result<(), std::fmt::Error> {
+    for (name, help, value) in gauges {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (model, load) in models {
+            ConstGauge::new(value(load)).encode(family.encode_family(&[(label, &**model)])?)?;
+        }
+    }
+    for (name, help, value) in counters {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (model, load) in models {
+            ConstCounter::new(value(load)).encode(family.encode_family(&[(label, &**model)])?)?;
+        }
+    }
+    Ok(())
+}

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::response::Response;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::exposition;
 use super::generation::GenerationMetrics;
 use super::http::HttpMetrics;
 
@@ -35,6 +38,8 @@ pub trait Refresh: Send + Sync {
 /// All metrics of a process.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    /// What vLLM would tell, under its names.
+    vllm: Mutex<Registry>,
     sources: Mutex<Vec<Arc<dyn Refresh>>>,
     /// Requests to models.
     pub generation: GenerationMetrics,
@@ -49,9 +54,11 @@ impl Metrics {
         let mut registry = Registry::default();
         let build = vec![("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
         registry.register("llmo_build", "Version of llmo", Info::new(build));
-        let generation = GenerationMetrics::register(&mut registry, role);
+        let mut vllm = Registry::default();
+        let generation = GenerationMetrics::register(&mut registry, &mut vllm, role);
         let http = HttpMetrics::register(&mut registry);
-        Arc::new(Self { registry: Mutex::new(registry), sources: Mutex::default(), generation, http })
+        let (registry, vllm) = (Mutex::new(registry), Mutex::new(vllm));
+        Arc::new(Self { registry, vllm, sources: Mutex::default(), generation, http })
     }
 
     /// Registers more.
@@ -59,24 +66,49 @@ impl Metrics {
         register(&mut self.registry.lock())
     }
 
+    /// Registers more under vLLM's names.
+    pub fn register_vllm<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
+        register(&mut self.vllm.lock())
+    }
+
     /// Adds a source that is asked before each scrape.
     pub fn add_source(&self, source: Arc<dyn Refresh>) {
         self.sources.lock().push(source);
     }
 
+    /// Answers a scrape, in the form that its headers ask for.
+    pub async fn respond(&self, headers: &HeaderMap) -> Response {
+        exposition::respond(headers, self.encode().await)
+    }
+
+    /// Answers a scrape with what vLLM would tell. A view of its own, since `promtool` and its like don't want colons in
+    /// names.
+    pub async fn respond_vllm(&self, headers: &HeaderMap) -> Response {
+        self.refresh().await;
+        exposition::respond(headers, text_of(&self.vllm.lock()))
+    }
+
     /// Everything in OpenMetrics' text form.
     pub async fn encode(&self) -> String {
+        self.refresh().await;
+        text_of(&self.registry.lock())
+    }
+
+    async fn refresh(&self) {
         let sources = self.sources.lock().clone();
         let asking = futures::future::join_all(sources.iter().map(|source| source.refresh()));
         if tokio::time::timeout(REFRESH_TIMEOUT, asking).await.is_err() {
             tracing::debug!("a source of metrics did not answer in time");
         }
-        let mut out = String::new();
-        if let Err(error) = text::encode(&mut out, &self.registry.lock()) {
-            tracing::error!(%error, "metrics could not be encoded");
-        }
-        out
     }
+}
+
+fn text_of(registry: &Registry) -> String {
+    let mut out = String::new();
+    if let Err(error) = text::encode(&mut out, registry) {
+        tracing::error!(%error, "metrics could not be encoded");
+    }
+    out
 }
 
 impl std::fmt::Debug for Metrics {

@@ -121,6 +121,74 @@ fn parameter_rows() -> Vec<Row> {
     cases.map(|(name, field, param)| row(name, CHAT, chat(field), 400, "invalid_request").says(&[param])).into()
 }
 
+/// Parameters of llama-server and vLLM.
+fn extension_rows() -> Vec<Row> {
+    let cases = [
+        ("dry_multiplier is negative", r#""dry_multiplier": -1"#, "dry_multiplier"),
+        ("dry_multiplier is 101", r#""dry_multiplier": 101"#, "dry_multiplier"),
+        ("dry_multiplier is 1e400", r#""dry_multiplier": 1e400"#, "dry_multiplier"),
+        ("dry_multiplier is NaN", r#""dry_multiplier": NaN"#, "dry_multiplier"),
+        ("dry_multiplier is a word", r#""dry_multiplier": "x""#, "dry_multiplier"),
+        ("dry_base is 0.5", r#""dry_multiplier": 1, "dry_base": 0.5"#, "dry_base"),
+        ("dry_base is 1e30", r#""dry_multiplier": 1, "dry_base": 1e30"#, "dry_base"),
+        ("dry_allowed_length is 0", r#""dry_multiplier": 1, "dry_allowed_length": 0"#, "dry_allowed_length"),
+        ("dry_allowed_length is negative", r#""dry_multiplier": 1, "dry_allowed_length": -1"#, "dry_allowed_length"),
+        ("dry_allowed_length is 2^32", r#""dry_allowed_length": 4294967296"#, "dry_allowed_length"),
+        ("dry_penalty_last_n is -2", r#""dry_multiplier": 1, "dry_penalty_last_n": -2"#, "dry_penalty_last_n"),
+        ("dry_penalty_last_n is 2^64", r#""dry_penalty_last_n": 18446744073709551616"#, "dry_penalty_last_n"),
+        ("an empty breaker", r#""dry_multiplier": 1, "dry_sequence_breakers": [""]"#, "dry_sequence_breakers"),
+        ("a breaker is a number", r#""dry_sequence_breakers": [1]"#, "dry_sequence_breakers"),
+        ("mirostat is 3", r#""mirostat": 3"#, "mirostat"),
+        ("mirostat is 258", r#""mirostat": 258"#, "mirostat"),
+        ("mirostat is negative", r#""mirostat": -1"#, "mirostat"),
+        ("mirostat is a word", r#""mirostat": "2""#, "mirostat"),
+        ("mirostat_tau is 0", r#""mirostat": 2, "mirostat_tau": 0"#, "mirostat_tau"),
+        ("mirostat_tau is 1e30", r#""mirostat": 2, "mirostat_tau": 1e30"#, "mirostat_tau"),
+        ("mirostat_eta is -1", r#""mirostat": 2, "mirostat_eta": -1"#, "mirostat_eta"),
+        ("mirostat_eta is 2", r#""mirostat": 1, "mirostat_eta": 2"#, "mirostat_eta"),
+        ("mirostat_mu is 1e400", r#""mirostat": 1, "mirostat_mu": 1e400"#, "mirostat_mu"),
+        ("repeat_penalty is 0", r#""repeat_penalty": 0"#, "repeat_penalty"),
+        ("repeat_penalty is -1", r#""repeat_penalty": -1"#, "repeat_penalty"),
+        ("repeat_penalty is 1e30", r#""repeat_penalty": 1e30"#, "repeat_penalty"),
+        ("two repetition penalties", r#""repeat_penalty": 1.1, "repetition_penalty": 1.2"#, "repeat_penalty"),
+        ("repeat_last_n is -2", r#""repeat_last_n": -2"#, "repeat_last_n"),
+        ("repeat_last_n is 2^63", r#""repeat_last_n": 9223372036854775808"#, "repeat_last_n"),
+        ("typical_p is -1", r#""typical_p": -1"#, "typical_p"),
+        ("min_p is 1e30", r#""min_p": 1e30"#, "min_p"),
+        ("a biased token outside the vocabulary", r#""logit_bias": {"4000000000": 1}"#, "4000000000"),
+        ("a stop token outside the vocabulary", r#""stop_token_ids": [4000000000]"#, "4000000000"),
+        ("a stop token is negative", r#""stop_token_ids": [-1]"#, "stop_token_ids"),
+        ("stop_token_ids is a number", r#""stop_token_ids": 1"#, "stop_token_ids"),
+        ("n of millions", r#""n": 5000000"#, "n"),
+        ("n is 2^32", r#""n": 4294967296"#, "n"),
+    ];
+    let unsupported = [
+        ("xtc", r#""xtc_probability": 0.5"#, "xtc_probability"),
+        ("top_n_sigma", r#""top_n_sigma": 1"#, "top_n_sigma"),
+        ("dynatemp", r#""dynatemp_range": 0.5"#, "dynatemp_range"),
+        ("min_tokens", r#""min_tokens": 5"#, "min_tokens"),
+        ("ignore_eos", r#""ignore_eos": true"#, "ignore_eos"),
+        ("beam search", r#""use_beam_search": true"#, "use_beam_search"),
+        ("the prompt's log probabilities in a chat", r#""prompt_logprobs": 1"#, "prompt_logprobs"),
+        ("arguments for a template", r#""chat_template_kwargs": {"x": 1}"#, "chat_template_kwargs"),
+    ];
+    let many = |what: &str, count: usize| format!("\"{what}\": {}", json!(vec!["x"; count]));
+    let tokens = |count: usize| format!("\"stop_token_ids\": {}", json!(vec![1; count]));
+    let bad =
+        |name, field: &str, says: &'static str| row(name, CHAT, chat(field), 400, "invalid_request").says(&[says]);
+    let mut rows: Vec<Row> = cases.map(|(name, field, says)| bad(name, field, says)).into();
+    rows.extend(unsupported.map(|(name, field, says)| row(name, CHAT, chat(field), 400, "unsupported").says(&[says])));
+    rows.push(bad("thousands of stops", &many("stop", 5_000), "stop"));
+    rows.push(bad("thousands of stop tokens", &tokens(5_000), "stop_token_ids"));
+    rows.push(bad(
+        "17 breakers",
+        &("\"dry_multiplier\": 1, ".to_owned() + &many("dry_sequence_breakers", 17)),
+        "breakers",
+    ));
+    rows.push(bad("a stop of a megabyte", &format!("\"stop\": {:?}", "x".repeat(1 << 20)), "stop"));
+    rows
+}
+
 fn constraint_rows() -> Vec<Row> {
     let function = r#"{"type": "function", "function": {"name": "f"}}"#;
     // What the simulator can't do is refused by the field that asks for it.
@@ -271,7 +339,14 @@ fn other_rows() -> Vec<Row> {
         ),
         text("logprobs is true", r#"{"prompt": "a", "logprobs": true}"#, "logprobs"),
         row("a suffix", TEXT, r#"{"prompt": "a", "suffix": "b"}"#, 400, "unsupported").says(&["suffix"]),
-        row("best_of", TEXT, r#"{"prompt": "a", "best_of": 3}"#, 400, "unsupported").says(&["best_of"]),
+        text("best_of is less than n", r#"{"prompt": "a", "n": 3, "best_of": 2}"#, "best_of"),
+        text("best_of is 0", r#"{"prompt": "a", "best_of": 0}"#, "best_of"),
+        text("best_of of millions", r#"{"prompt": "a", "best_of": 5000000}"#, "best_of"),
+        text("best_of in a stream", r#"{"prompt": "a", "best_of": 2, "stream": true}"#, "best_of"),
+        text("17 completions over all prompts", r#"{"prompt": ["a", "b", "c"], "best_of": 6}"#, "best_of"),
+        text("nothing to generate", r#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"),
+        text("21 alternatives", r#"{"prompt": "a", "logprobs": 21}"#, "logprobs"),
+        text("21 alternatives of the prompt", r#"{"prompt": "a", "prompt_logprobs": 21}"#, "prompt_logprobs"),
         row("echo with logprobs", TEXT, r#"{"prompt": "a", "echo": true, "logprobs": 1}"#, 400, "unsupported"),
         embed("no input", "{}", "input"),
         embed("an empty input", r#"{"input": []}"#, "input"),
@@ -365,6 +440,7 @@ async fn every_bad_input_is_a_clear_error_and_harms_nothing() {
     options.context_length = 4096;
     let sim = Sim::with(options, FrontendOptions::default(), ServeOptions::default()).await;
     let mut rows = parameter_rows();
+    rows.extend(extension_rows());
     rows.extend(constraint_rows());
     rows.extend(message_rows());
     rows.extend(body_rows());

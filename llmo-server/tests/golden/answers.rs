@@ -31,6 +31,8 @@ struct Said {
     #[serde(default)]
     tools: bool,
     #[serde(default)]
+    prompt_logprobs: bool,
+    #[serde(default)]
     echoes: Vec<String>,
 }
 
@@ -40,6 +42,7 @@ impl Said {
         form.include_usage = self.include_usage;
         form.token_ids = self.token_ids;
         form.logprobs = self.logprobs;
+        form.prompt_logprobs = self.prompt_logprobs;
         form.per_prompt = self.choices.len() / self.echoes.len().max(1);
         form
     }
@@ -50,12 +53,7 @@ impl Said {
             let mut text = Delta::default();
             for event in events {
                 match event {
-                    Event::Delta(delta) => {
-                        text.text += &delta.text;
-                        text.tokens.extend(&delta.tokens);
-                        text.logprobs.extend(delta.logprobs.clone());
-                        text.tool_calls.extend(delta.tool_calls.clone());
-                    }
+                    Event::Delta(delta) => text.append(delta.clone()),
                     Event::Finish(finish) => return (text, finish.clone()),
                     _ => {}
                 }

@@ -106,6 +106,14 @@ impl Tokenizer {
         self.vocabulary.pieces.get(token as usize).map_or(&[], |piece| piece)
     }
 
+    /// What `token` adds to the output, or what a control token is called; nothing outside the vocabulary.
+    pub(super) fn text(&self, token: TokenId) -> &[u8] {
+        match self.bytes(token) {
+            [] => self.vocabulary.texts.get(token as usize).map(String::as_bytes).unwrap_or_default(),
+            bytes => bytes,
+        }
+    }
+
     /// The text of `tokens`, with control tokens left out, and the space that [`encode`](Self::encode) puts in front. Broken characters become U+FFFD.
     ///
     /// # Errors

@@ -1,15 +1,17 @@
 //! A request that has a slot.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use llmo_core::ModelError;
 use llmo_core::model::{
-    Delta, Event, Finish, FinishReason, GenerateRequest, Timings, TokenId, TokenLogprob, TopLogprob, Usage,
+    Delta, Event, Finish, FinishReason, GenerateRequest, PromptToken, Timings, TokenId, TokenLogprob, TopLogprob, Usage,
 };
 use llmo_core::text::OutputAssembler;
 
 use super::draft::HitRate;
 use super::job::{Held, Job, Output};
+use super::prompt_report::PromptReport;
 use crate::constraint::Matcher;
 use crate::llama_cpp::vocabulary::TokenTable;
 use crate::logprobs::logprobs;
@@ -31,6 +33,8 @@ pub(super) struct Generation {
     pub(super) next: Option<TokenId>,
     /// How well its tokens are guessed.
     pub(super) hit_rate: HitRate,
+    /// What is told of the prompt, if that was asked for, until it is told with the first delta.
+    prompt_report: Option<PromptReport>,
     generated: u32,
     cached: u32,
     queued_at: Instant,
@@ -53,13 +57,12 @@ impl Generation {
     /// Gives a job a slot whose KV cache already holds `cached` tokens of its prompt, and tells the caller.
     ///
     /// `None` if the caller left or the request was refused.
-    pub(super) fn start(job: Job, cached: u32, table: &TokenTable, now: Instant) -> Option<Self> {
+    pub(super) fn start(job: Job, cached: u32, table: &Arc<TokenTable>, now: Instant) -> Option<Self> {
         let Job { request, prompt, held: Held { matcher, shown }, max_tokens, queued_at, started, output } = job;
-        let (asked, resumed) = prompt.split_at(prompt.len().saturating_sub(request.output_prefix.len()));
-        let sampler = match Sampler::new(&request.sampling, table.len()) {
+        let resumed = request.output_prefix.len();
+        let sampler = match Sampler::new(&request.sampling, table.len(), table) {
             Ok(mut sampler) => {
-                sampler.prime(asked);
-                resumed.iter().for_each(|&token| sampler.accept(token));
+                sampler.prime(&prompt, resumed);
                 sampler
             }
             Err(error) => {
@@ -69,12 +72,12 @@ impl Generation {
         };
         started.send(Ok(())).ok()?;
         let mut text = OutputAssembler::new(request.stop.clone());
-        for &token in resumed {
-            // The caller has what this gives; what it holds back comes with later tokens.
-            text.push(bytes(token, &shown, table));
-        }
+        // The caller has what this gives; what it holds back comes with later tokens.
+        text.resume(prompt[prompt.len().saturating_sub(resumed)..].iter().map(|&token| bytes(token, &shown, table)));
+        let prompt_report = PromptReport::new(request.prompt_logprobs, prompt.first(), table);
         Some(Self {
             text,
+            prompt_report,
             sampler,
             matcher,
             shown,
@@ -123,6 +126,18 @@ impl Generation {
         self.output.fail(error);
     }
 
+    /// Are the logits behind every token of the prompt wanted?
+    pub(super) fn reports_prompt(&self) -> bool {
+        self.prompt_report.is_some()
+    }
+
+    /// Notes how likely the prompt's token at `place` was after those before it.
+    pub(super) fn note_prompt(&mut self, place: usize, logits: &[f32], table: &TokenTable) {
+        if let (Some(report), Some(&token)) = (&mut self.prompt_report, self.prompt.get(place)) {
+            report.note(token, logits, table);
+        }
+    }
+
     /// Draws the next token from the logits behind the last one and sends what follows from it.
     ///
     /// # Errors
@@ -135,19 +150,27 @@ impl Generation {
     ) -> Result<Progress, ModelError> {
         let now = Instant::now();
         self.prompt_read_at.get_or_insert(now);
+        let prompt = self.prompt_report.take().map(PromptReport::into_tokens).unwrap_or_default();
+        if self.max_tokens == 0 {
+            self.output.send(Event::Delta(about(prompt)));
+            return Ok(self.finish(FinishReason::Length, now));
+        }
         let token = self.draw(logits, table, scratch)?;
         if !logits.get(token as usize).is_some_and(|logit| logit.is_finite()) {
             return Err(ModelError::Internal("the model gave no finite logits".into()));
         }
-        if table.ends_generation(token) {
-            let rest = self.text.finish();
-            let sent = rest.is_empty() || self.output.send(Event::Delta(Delta::new(rest, Vec::new())));
+        if table.ends_generation(token) || self.request.stop_tokens.contains(&token) {
+            let mut rest = about(prompt);
+            rest.text = self.text.finish();
+            let sent = rest.is_empty() || self.output.send(Event::Delta(rest));
             return Ok(if sent { self.finish(FinishReason::Stop, now) } else { Progress::Ended });
         }
         self.generated += 1;
         self.next = Some(token);
         let step = self.text.push(bytes(token, &self.shown, table));
         let mut delta = Delta::new(step.text, vec![token]);
+        delta.prompt = prompt;
+        delta.mirostat_mu = self.sampler.mirostat_mu();
         if let Some(top) = self.request.logprobs {
             delta.logprobs.push(report(logits, token, top, table));
         }
@@ -216,6 +239,13 @@ impl Generation {
 fn bytes<'a>(token: TokenId, shown: &'a [(TokenId, String)], table: &'a TokenTable) -> &'a [u8] {
     let text = shown.iter().find(|(shown, _)| *shown == token);
     text.map_or_else(|| table.bytes(token), |(_, text)| text.as_bytes())
+}
+
+/// A delta that tells of the prompt only.
+fn about(prompt: Vec<PromptToken>) -> Delta {
+    let mut delta = Delta::default();
+    delta.prompt = prompt;
+    delta
 }
 
 fn report(logits: &[f32], token: TokenId, top: u32, table: &TokenTable) -> TokenLogprob {

@@ -28,6 +28,7 @@ mod job;
 mod mailbox;
 mod pace;
 mod phases;
+mod prompt_report;
 mod scheduler;
 mod slot;
 mod thread;

@@ -7,8 +7,9 @@ use llmo_core::ModelError;
 use llmo_core::model::TokenId;
 
 use super::draft::{self, StepCost};
-use super::generation::Progress;
+use super::generation::{Generation, Progress};
 use super::pace::part;
+use super::prompt_report;
 use super::scheduler::Engine;
 use super::slot::Slot;
 use crate::llama_cpp::forward::{Feed, Forward, ForwardError};
@@ -117,7 +118,8 @@ impl<F: Forward> Engine<F> {
         let mut read = false;
         for index in (first..first + slots).map(|turn| turn % slots) {
             let unread = unread(&self.slots[index]);
-            let count = part(unread, budget);
+            let reports = self.slots[index].generation.as_ref().is_some_and(Generation::reports_prompt);
+            let count = part(unread, if reports { budget.min(prompt_report::CHUNK) } else { budget });
             if count == 0 {
                 continue;
             }
@@ -144,13 +146,19 @@ impl<F: Forward> Engine<F> {
             slot: index as u32,
             token,
             position: position as u32,
-            logits: position + 1 == generation.prompt.len(),
+            logits: generation.reports_prompt() || position + 1 == generation.prompt.len(),
         }));
+        let reports = generation.reports_prompt();
         let is_last = end == generation.prompt.len();
         if self.run() {
             let tokens = self.feeds.iter().map(|feed| feed.token);
             self.slots[index].cached.extend(tokens);
             self.pace.read(count as u32, started.elapsed());
+            if reports && let Some(generation) = &mut self.slots[index].generation {
+                for row in 0..count {
+                    generation.note_prompt(done + row + 1, self.forward.logits(row), &self.settings.table);
+                }
+            }
             if is_last {
                 self.advance(count - 1);
             }

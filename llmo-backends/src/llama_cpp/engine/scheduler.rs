@@ -146,7 +146,9 @@ impl<F: Forward> Engine<F> {
             let tenant = job.request.tenant.as_deref();
             let Some(index) = best_free(&self.slots, &job.prompt, tenant) else { return };
             let slot = &mut self.slots[index];
-            let reusable = slot.reusable(&job.prompt, tenant);
+            // Who asks for log probabilities of the prompt needs all of it computed.
+            let all = job.request.prompt_logprobs.is_some();
+            let reusable = if all { 0 } else { slot.reusable(&job.prompt, tenant) };
             let kept = if reusable < slot.cached.len() {
                 self.forward.keep(index as u32, reusable as u32) as usize
             } else {

@@ -19,10 +19,17 @@ fn deltas() -> impl Strategy<Value = Delta> {
         let TopLogprob { token, bytes, logprob } = token;
         TokenLogprob { token, bytes, logprob, top }
     });
-    (any::<String>(), any::<Vec<u32>>(), proptest::collection::vec(logprob, 0..3)).prop_map(
-        |(text, tokens, logprobs)| {
+    let prompt = (tops(), any::<bool>(), proptest::collection::vec(tops(), 0..3)).prop_map(|(token, first, top)| {
+        PromptToken { token: token.token, bytes: token.bytes, logprob: (!first).then_some(token.logprob), top }
+    });
+    let mu = proptest::option::of(-3.0_f32..20.0);
+    let logprobs = proptest::collection::vec(logprob, 0..3);
+    (any::<String>(), any::<Vec<u32>>(), logprobs, proptest::collection::vec(prompt, 0..3), mu).prop_map(
+        |(text, tokens, logprobs, prompt, mu)| {
             let mut delta = Delta::new(text, tokens);
             delta.logprobs = logprobs;
+            delta.prompt = prompt;
+            delta.mirostat_mu = mu;
             delta
         },
     )

@@ -253,5 +253,6 @@ impl Core {
 fn size(event: &Event) -> usize {
     let Event::Delta(delta) = event else { return size_of::<Event>() };
     let logprobs = delta.logprobs.iter().map(|entry| 64 + 48 * entry.top.len()).sum::<usize>();
-    size_of::<Event>() + delta.text.len() + size_of_val(&delta.tokens[..]) + logprobs
+    let prompt = delta.prompt.iter().map(|entry| 64 + 48 * entry.top.len()).sum::<usize>();
+    size_of::<Event>() + delta.text.len() + size_of_val(&delta.tokens[..]) + logprobs + prompt
 }

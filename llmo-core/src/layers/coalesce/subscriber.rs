@@ -39,6 +39,7 @@ struct Progress {
     logprobs: usize,
     /// Pieces of calls. Those of another generation have other ids, so an answer can't go on in the middle of them.
     calls: usize,
+    prompt: usize,
 }
 
 impl Subscriber {
@@ -161,12 +162,13 @@ impl Progress {
         self.tokens += delta.tokens.len();
         self.logprobs += delta.logprobs.len();
         self.calls += delta.tool_calls.len();
+        self.prompt += delta.prompt.len();
     }
 
     /// Cuts what the caller has already from a delta; `None` if nothing is left. The same deterministic request gives the
     /// same text and tokens, but not always in the same pieces.
     fn cut_from(&mut self, mut delta: Delta) -> Option<Delta> {
-        if self.text_bytes + self.tokens + self.logprobs == 0 {
+        if self.text_bytes + self.tokens + self.logprobs + self.prompt == 0 {
             return Some(delta);
         }
         let mut bytes = self.text_bytes.min(delta.text.len());
@@ -177,13 +179,15 @@ impl Progress {
         delta.text.drain(..bytes);
         delta.tokens.drain(..tokens);
         delta.logprobs.drain(..logprobs);
+        let prompt = self.prompt.min(delta.prompt.len());
+        delta.prompt.drain(..prompt);
         *self = Self {
             text_bytes: self.text_bytes - bytes,
             tokens: self.tokens - tokens,
             logprobs: self.logprobs - logprobs,
             calls: 0,
+            prompt: self.prompt - prompt,
         };
-        let has_more = !(delta.text.is_empty() && delta.tokens.is_empty() && delta.tool_calls.is_empty());
-        has_more.then_some(delta)
+        (!delta.is_empty()).then_some(delta)
     }
 }

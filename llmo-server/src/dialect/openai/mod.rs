@@ -8,7 +8,7 @@
 >>>>>>> dialects
 //! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
 //! * `format`, `tools`: structured output, and functions that the model may call.
-//! * `wire`, `sampling`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
+//! * `wire`, `sampling`, `extensions`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
 //!
 //! Fields that we don't know are ignored, as clients send many; fields that would change the output and that we
 //! don't have are refused by name, so that nobody gets unconstrained output for a constraint.
@@ -18,6 +18,7 @@ pub mod completions;
 pub mod embeddings;
 mod envelope;
 pub mod error;
+mod extensions;
 pub(crate) mod format;
 <<<<<<< HEAD
 mod logprobs;

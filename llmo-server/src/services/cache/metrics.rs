@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
+use http::HeaderMap;
 use llmo_core::Cache;
 
 use super::Service;
 use crate::metrics::{self, Metrics, Role};
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The registry of a cache service.
 pub(super) fn of(cache: &Arc<dyn Cache>) -> Arc<Metrics> {
@@ -21,6 +19,6 @@ pub(super) fn of(cache: &Arc<dyn Cache>) -> Arc<Metrics> {
 }
 
 /// `GET /metrics`.
-pub(super) async fn scrape(State(service): State<Service>) -> Response {
-    ([(CONTENT_TYPE, OPENMETRICS)], service.metrics.encode().await).into_response()
+pub(super) async fn scrape(State(service): State<Service>, headers: HeaderMap) -> Response {
+    service.metrics.respond(&headers).await
 }

@@ -4,13 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-<<<<<<< HEAD
 use llmo_config::{AdapterConfig, Config};
-use llmo_core::model::Result;
-=======
-use llmo_config::{Config, EngineKind, ModelConfig};
 use llmo_core::model::{PullStream, Result};
->>>>>>> dialects
 use llmo_core::{Model, ModelError, ModelInfo, Models};
 use llmo_store::catalogue::{Task, suggest};
 use llmo_store::manifest::Manifest;
@@ -21,12 +16,8 @@ use super::handle::Handle;
 use super::installed::{Installed, version};
 use super::loader::Loader;
 use super::name::{Wanted, wanted};
-<<<<<<< HEAD
-use super::shelf::{Settings, Shelf};
-=======
 use super::pull;
-use super::state::State;
->>>>>>> dialects
+use super::shelf::{Settings, Shelf};
 use crate::wiring::{WiringError, model_source};
 
 /// Between two attempts to load a pinned model whose weights could not be had.
@@ -39,21 +30,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 ///   request and unloaded when nobody has used it for a while, or when others need its place.
 /// * LoRA adapters are models of their own, called `MODEL:ADAPTER`.
 pub struct LocalModels {
-<<<<<<< HEAD
     pub(super) shelf: Arc<Shelf>,
     /// Ids of the pinned models, the default one first.
     pinned: Vec<String>,
     installed: Installed,
-=======
-    models: Vec<Arc<Entry>>,
-    catalogue: Arc<Catalogue>,
-    source: Puller,
-}
-
-struct Entry {
-    wanted: Wanted,
-    state: RwLock<State>,
->>>>>>> dialects
 }
 
 impl LocalModels {
@@ -63,7 +43,6 @@ impl LocalModels {
     /// [`WiringError`] if the store or its sources can't be as configured.
     pub async fn start(config: &Config) -> Result<Arc<Self>, WiringError> {
         let source = model_source(&config.store, false).await?;
-<<<<<<< HEAD
         let loader = Loader::new(source, config.model.clone());
         let shelf = Shelf::new(loader, Settings::of(&config.model));
         let wanted = wanted(&config.model);
@@ -71,19 +50,6 @@ impl LocalModels {
         let entries: Vec<_> = wanted.into_iter().map(|wanted| pin(&shelf, wanted)).collect();
         tokio::spawn(load_all(Arc::clone(&shelf), entries));
         Ok(Arc::new(Self { shelf, pinned, installed: Installed::default() }))
-=======
-        let entries = wanted(&config.model).into_iter().map(|wanted| {
-            let state = RwLock::new(State::Loading("waiting for its turn".to_owned()));
-            Arc::new(Entry { wanted, state })
-        });
-        let models = Self {
-            models: entries.collect(),
-            catalogue: Arc::clone(source.library().catalogue()),
-            source: source.clone(),
-        };
-        tokio::spawn(load_all(models.models.clone(), source, config.model.clone()));
-        Ok(Arc::new(models))
->>>>>>> dialects
     }
 
     /// Loads one model and waits for it: what a command line does without a running service. The empty name is the

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
+use http::HeaderMap;
 use llmo_core::store::Store;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Service;
 use crate::metrics::{Metrics, Refresh, Role};
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The registry of a storage service.
 pub(super) fn of(store: &Arc<dyn Store>) -> Arc<Metrics> {
@@ -30,8 +28,8 @@ pub(super) fn of(store: &Arc<dyn Store>) -> Arc<Metrics> {
 }
 
 /// `GET /metrics`.
-pub(super) async fn scrape(State(service): State<Service>) -> Response {
-    ([(CONTENT_TYPE, OPENMETRICS)], service.metrics.encode().await).into_response()
+pub(super) async fn scrape(State(service): State<Service>, headers: HeaderMap) -> Response {
+    service.metrics.respond(&headers).await
 }
 
 /// How much a store holds.

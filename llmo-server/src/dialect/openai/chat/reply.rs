@@ -57,6 +57,9 @@ impl ChatReply {
         });
         if self.form().token_ids {
             choice["token_ids"] = json!(delta.tokens);
+            if let Some(mu) = delta.mirostat_mu {
+                choice["mirostat_mu"] = json!(mu);
+            }
         }
         choice
     }
@@ -81,6 +84,7 @@ impl Reply for ChatReply {
             let mut piece = Piece::new(choice, WireDelta { role: None, content, tool_calls });
             piece.logprobs = self.logprobs(&delta.logprobs);
             piece.token_ids = self.form().token_ids.then_some(&delta.tokens);
+            piece.mirostat_mu = delta.mirostat_mu.filter(|_| self.form().token_ids);
             self.envelope.piece(piece)
         })
     }
@@ -106,11 +110,13 @@ struct Piece<'a> {
     finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_ids: Option<&'a Vec<TokenId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirostat_mu: Option<f32>,
 }
 
 impl<'a> Piece<'a> {
     fn new(index: usize, delta: WireDelta<'a>) -> Self {
-        Self { index, delta, logprobs: None, finish_reason: None, token_ids: None }
+        Self { index, delta, logprobs: None, finish_reason: None, token_ids: None, mirostat_mu: None }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::dialect::call::{self, Call, Form};
 use crate::dialect::openai::sampling::{self, Sampling};
 use crate::dialect::openai::tools::{self, WireTool};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
-use crate::dialect::openai::{format, model_fields, refused};
+use crate::dialect::openai::{extensions, format, model_fields, refused};
 use crate::fault::Fault;
 use crate::http::json;
 
@@ -78,6 +78,10 @@ pub fn parse(body: &[u8]) -> Result<Call, Fault> {
     }
     .apply(&mut request)?;
     model_fields::apply(&mut request, body)?;
+    extensions::apply(body, &mut request)?;
+    if request.prompt_logprobs.is_some() {
+        return Err(Fault::unsupported("prompt_logprobs", "only /v1/completions tells of the prompt"));
+    }
     request.validate()?;
     let n = sampling::choices(wire.n)?;
     let form = Form {
@@ -85,7 +89,9 @@ pub fn parse(body: &[u8]) -> Result<Call, Fault> {
         include_usage: wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
         token_ids: request.token_ids,
         logprobs: request.logprobs.is_some(),
+        prompt_logprobs: false,
         per_prompt: n as usize,
+        best_of: n as usize,
     };
     Ok(Call { model: wire.model.unwrap_or_default(), jobs: call::choices(request, n).collect(), form })
 }

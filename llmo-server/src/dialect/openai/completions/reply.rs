@@ -1,7 +1,7 @@
 //! Generations into completions and their chunks.
 
 use bytes::Bytes;
-use llmo_core::model::{Delta, Finish, TokenId, TokenLogprob};
+use llmo_core::model::{Delta, Finish, TokenId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -36,22 +36,41 @@ impl CompletionReply {
         self.echoes.get(choice / self.form().per_prompt.max(1)).map(String::as_str)
     }
 
-    fn logprobs(&mut self, choice: usize, entries: &[TokenLogprob]) -> Option<CompletionLogprobs> {
+    /// The prompt's tokens are told with the others if the prompt is repeated.
+    fn logprobs(&mut self, choice: usize, delta: &Delta) -> Option<CompletionLogprobs> {
         if !self.form().logprobs {
             return None;
         }
         if self.offsets.len() <= choice {
             self.offsets.resize(choice + 1, 0);
         }
-        Some(logprobs::completion(entries, &mut self.offsets[choice]))
+        let offset = &mut self.offsets[choice];
+        let mut told = CompletionLogprobs::default();
+        if !self.echoes.is_empty() {
+            told.append(&delta.prompt, offset);
+        }
+        told.append(&delta.logprobs, offset);
+        Some(told)
+    }
+
+    /// Does the repeated prompt come with the first delta, which knows its log probabilities?
+    fn echoes_with_logprobs(&self) -> bool {
+        self.form().logprobs && !self.echoes.is_empty()
     }
 
     fn choice(&mut self, index: usize, delta: &Delta, finish: &Finish) -> Value {
-        let logprobs = self.logprobs(index, &delta.logprobs);
+        let logprobs = self.logprobs(index, delta);
         let text = self.echo(index).unwrap_or_default().to_owned() + &delta.text;
         let mut choice = json!({"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason(finish)});
         if self.form().token_ids {
             choice["token_ids"] = json!(delta.tokens);
+            if let Some(mu) = delta.mirostat_mu {
+                choice["mirostat_mu"] = json!(mu);
+            }
+        }
+        if self.form().prompt_logprobs {
+            choice["prompt_token_ids"] = json!(prompt_ids(delta));
+            choice["prompt_logprobs"] = json!(logprobs::prompt(&delta.prompt));
         }
         choice
     }
@@ -64,14 +83,25 @@ impl Reply for CompletionReply {
     }
 
     fn open(&mut self, choice: usize) -> Option<Bytes> {
+        if self.echoes_with_logprobs() {
+            return None;
+        }
         self.echo(choice).map(|echo| self.envelope.piece(Piece::new(choice, echo)))
     }
 
     fn piece(&mut self, choice: usize, delta: &Delta) -> Option<Bytes> {
         self.form().tells(delta).then(|| {
-            let mut piece = Piece::new(choice, &delta.text);
-            piece.logprobs = self.logprobs(choice, &delta.logprobs);
+            let repeats = self.echoes_with_logprobs() && !delta.prompt.is_empty();
+            let text =
+                if repeats { self.echo(choice).unwrap_or_default().to_owned() + &delta.text } else { String::new() };
+            let mut piece = Piece::new(choice, if repeats { &text } else { &delta.text });
+            piece.logprobs = self.logprobs(choice, delta);
             piece.token_ids = self.form().token_ids.then_some(&delta.tokens);
+            piece.mirostat_mu = delta.mirostat_mu.filter(|_| self.form().token_ids);
+            if self.form().prompt_logprobs && !delta.prompt.is_empty() {
+                piece.prompt_token_ids = Some(prompt_ids(delta));
+                piece.prompt_logprobs = Some(logprobs::prompt(&delta.prompt));
+            }
             self.envelope.piece(piece)
         })
     }
@@ -96,10 +126,29 @@ struct Piece<'a> {
     finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_ids: Option<&'a Vec<TokenId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirostat_mu: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<Vec<TokenId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_logprobs: Option<Vec<Value>>,
+}
+
+fn prompt_ids(delta: &Delta) -> Vec<TokenId> {
+    delta.prompt.iter().map(|entry| entry.token).collect()
 }
 
 impl<'a> Piece<'a> {
     fn new(index: usize, text: &'a str) -> Self {
-        Self { index, text, logprobs: None, finish_reason: None, token_ids: None }
+        Self {
+            index,
+            text,
+            logprobs: None,
+            finish_reason: None,
+            token_ids: None,
+            mirostat_mu: None,
+            prompt_token_ids: None,
+            prompt_logprobs: None,
+        }
     }
 }

@@ -6,11 +6,12 @@ use llmo_core::GenerateRequest;
 use llmo_core::model::{Prompt, TokenId};
 use serde::Deserialize;
 
+use super::best_of;
 use super::prompt::Prompts;
 use crate::dialect::call::{self, Call, Form, MAX_CHOICES};
 use crate::dialect::openai::sampling::{self, Sampling};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
-use crate::dialect::openai::{format, model_fields, refused};
+use crate::dialect::openai::{extensions, format, model_fields, refused};
 use crate::fault::Fault;
 use crate::http::json;
 
@@ -62,25 +63,19 @@ pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
     let wire: WireRequest = json::parse(body)?;
     refused::check_completion(body)?;
     let echo = wire.echo.unwrap_or(false);
-    if echo && wire.logprobs.is_some() {
-        return Err(Fault::unsupported(
-            "echo",
-            "log probabilities of the prompt can't be had: leave out echo or logprobs",
-        ));
-    }
     if wire.suffix.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(Fault::unsupported("suffix", "text can't be inserted before a suffix yet"));
+        return Err(Fault::unsupported("suffix", "text can't be inserted before a suffix: leave it out"));
     }
     let n = sampling::choices(wire.n)?;
-    if wire.best_of.is_some_and(|best_of| best_of != n) {
-        return Err(Fault::unsupported("best_of", "only n choices are generated; leave it out"));
-    }
+    let stream = wire.stream.unwrap_or(false);
+    let best_of = best_of::checked(wire.best_of, n, stream)?;
     let Prompts(prompts) = wire.prompt.ok_or_else(|| Fault::invalid("prompt", "is missing"))?;
     if prompts.is_empty() {
         return Err(Fault::invalid("prompt", "must hold at least one prompt"));
     }
-    if prompts.len() * n as usize > MAX_CHOICES {
-        let message = format!("at most {MAX_CHOICES} choices in one request, {} prompts with n = {n}", prompts.len());
+    if prompts.len() * best_of as usize > MAX_CHOICES {
+        let each = if best_of > n { format!("best_of = {best_of}") } else { format!("n = {n}") };
+        let message = format!("at most {MAX_CHOICES} choices in one request, {} prompts with {each}", prompts.len());
         return Err(Fault::invalid("prompt", message));
     }
 
@@ -105,19 +100,29 @@ pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
     }
     .apply(&mut request)?;
     model_fields::apply(&mut request, body)?;
-    let mut jobs = Vec::with_capacity(prompts.len() * n as usize);
+    extensions::apply(body, &mut request)?;
+    let form = Form {
+        stream,
+        include_usage: wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+        token_ids: request.token_ids,
+        logprobs: request.logprobs.is_some(),
+        prompt_logprobs: request.prompt_logprobs.is_some(),
+        per_prompt: n as usize,
+        best_of: best_of as usize,
+    };
+    if best_of > n {
+        // They are ranked by it.
+        request.logprobs.get_or_insert(0);
+    }
+    if echo && (form.logprobs || request.max_tokens == Some(0)) {
+        request.prompt_logprobs = request.prompt_logprobs.max(Some(wire.logprobs.unwrap_or(0)));
+    }
+    let mut jobs = Vec::with_capacity(prompts.len() * best_of as usize);
     for prompt in prompts {
         let mut job = request.clone();
         job.prompt = prompt;
         job.validate()?;
-        jobs.extend(call::choices(job, n));
+        jobs.extend(call::choices(job, best_of));
     }
-    let form = Form {
-        stream: wire.stream.unwrap_or(false),
-        include_usage: wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
-        token_ids: request.token_ids,
-        logprobs: request.logprobs.is_some(),
-        per_prompt: n as usize,
-    };
     Ok(Completion { call: Call { model: wire.model.unwrap_or_default(), jobs, form }, echo })
 }
