@@ -25,11 +25,8 @@ mod models;
 mod ollama;
 mod options;
 mod outlet;
-<<<<<<< HEAD
 mod rerank;
-=======
 mod responses;
->>>>>>> dialects
 mod router;
 mod spec;
 mod state;

@@ -1,11 +1,7 @@
 //! OpenAI's dialect, with the extensions that gateway and model services use between them.
 //!
-<<<<<<< HEAD
-//! * [`chat`], [`completions`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
-//! * [`rerank`]: `/v1/rerank`. `model_fields`: which adapter, and how long the model stays.
-=======
 //! * [`chat`], [`completions`], [`responses`], [`embeddings`], [`models`]: requests and answers of `/v1/…`.
->>>>>>> dialects
+//! * [`rerank`]: `/v1/rerank`. `model_fields`: which adapter, and how long the model stays.
 //! * [`error`]: error bodies. [`tokens`]: `/tokenize` and `/detokenize`, as llama-server has them.
 //! * `format`, `tools`: structured output, and functions that the model may call.
 //! * `wire`, `sampling`, `extensions`, `refused`, `envelope`, `usage`, `logprobs`: what chat and completions share.
@@ -20,19 +16,13 @@ mod envelope;
 pub mod error;
 mod extensions;
 pub(crate) mod format;
-<<<<<<< HEAD
-mod logprobs;
+pub(in crate::dialect) mod logprobs;
 mod model_fields;
 pub mod models;
 mod refused;
 mod reply;
 pub mod rerank;
-=======
-pub(in crate::dialect) mod logprobs;
-pub mod models;
-mod refused;
 pub mod responses;
->>>>>>> dialects
 mod sampling;
 pub mod tokens;
 mod tools;

@@ -247,7 +247,7 @@ impl Models for LocalModels {
     }
 
     async fn pull(&self, name: &str) -> Result<PullStream> {
-        Ok(pull::run(self.source.clone(), name.to_owned()))
+        Ok(pull::run(self.shelf.loader.source.clone(), name.to_owned()))
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
