@@ -32,7 +32,8 @@ pub(super) struct Generation {
     /// How well its tokens are guessed.
     pub(super) hit_rate: HitRate,
     generated: u32,
-    cached: u32,
+    /// Tokens of the prompt that were not read but reused.
+    pub(super) cached: u32,
     queued_at: Instant,
     started_at: Instant,
     prompt_read_at: Option<Instant>,
@@ -95,6 +96,11 @@ impl Generation {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.request.deadline
+    }
+
+    /// Tokens that were generated so far.
+    pub(super) fn generated(&self) -> u32 {
+        self.generated
     }
 
     pub(super) fn started_at(&self) -> Instant {

@@ -92,6 +92,7 @@ fn llama_cpp(
         options.speculation = Speculation::Auto;
     }
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
+    options.prefix_store = super::prefix_store::open(config);
     Ok(Arc::new(LlamaCpp::load(file, options)?))
 }
 

@@ -14,6 +14,8 @@ mod engine;
 mod error;
 mod local_models;
 mod name;
+#[cfg(feature = "llama-cpp")]
+mod prefix_store;
 mod run;
 mod state;
 mod status;
