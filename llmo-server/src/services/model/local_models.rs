@@ -43,7 +43,7 @@ impl LocalModels {
             Arc::new(Entry { wanted, state })
         });
         let models = Self { models: entries.collect(), catalogue: Arc::clone(source.library().catalogue()) };
-        tokio::spawn(load_all(models.models.clone(), source, config.model.clone()));
+        tokio::spawn(load_all(models.models.clone(), source, config.for_engines()));
         Ok(Arc::new(models))
     }
 
