@@ -3,6 +3,8 @@
 // Clippy takes the functions that tests share for something else than tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "llama_cpp/memory_store.rs"]
+mod memory_store;
 #[path = "llama_cpp/support.rs"]
 mod support;
 
@@ -18,6 +20,8 @@ mod golden;
 mod limits;
 #[path = "llama_cpp/loading.rs"]
 mod loading;
+#[path = "llama_cpp/prefix.rs"]
+mod prefix;
 #[path = "llama_cpp/prompts.rs"]
 mod prompts;
 #[path = "llama_cpp/scheduling.rs"]

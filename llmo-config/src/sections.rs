@@ -24,6 +24,26 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+impl Config {
+    /// The model service's part, with `prefix_store = "store"` replaced by where that is: what an engine in another process
+    /// can do without the rest.
+    #[must_use]
+    pub fn for_engines(&self) -> ModelConfig {
+        let mut model = self.model.clone();
+        if model.prefix_store == "store" {
+            model.prefix_store = match self.store.backend {
+                StoreBackend::Remote if self.store.url.is_empty() => {
+                    format!("http://{}:{}", self.store.host, self.store.port)
+                }
+                StoreBackend::Remote => self.store.url.clone(),
+                // An engine has no keys of a bucket; its own machine's directory serves restarts.
+                _ => self.store.directory().display().to_string(),
+            };
+        }
+        model
+    }
+}
+
 /// The gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -129,6 +149,14 @@ pub struct ModelConfig {
     pub max_queued: usize,
     /// Spend 8 instead of 16 bits where that saves memory (`USE_INT8`).
     pub int8: bool,
+    /// Where beginnings that many prompts share are kept as computed, so that they survive a restart and reach other
+    /// replicas: `store` for where the weights are, a directory, or the base URL of a storage service; empty: nowhere.
+    /// Entries hold the tokens of those beginnings.
+    pub prefix_store: String,
+    /// Most bytes of these entries for each model; the oldest go first.
+    pub prefix_store_max_bytes: u64,
+    /// Most of these entries for each model.
+    pub prefix_store_max_entries: usize,
     /// Where native engines run: auto, process or none.
     pub isolation: Isolation,
     /// An engine that has work and gets nothing done for so many seconds is ended and started again. Only in a process
@@ -168,6 +196,9 @@ impl Default for ModelConfig {
             max_queued: 64,
             int8: false,
             speculation: false,
+            prefix_store: String::new(),
+            prefix_store_max_bytes: 1 << 30,
+            prefix_store_max_entries: 64,
             isolation: Isolation::Auto,
             stall_seconds: 120,
             auto_pull: false,

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
+use llama_cpp_2::context::session::LlamaStateSeqFlags;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
@@ -44,7 +45,15 @@ pub(super) struct Context<'model> {
     /// Recurrent models have one state a sequence, not one a token.
     forgets_parts: bool,
     batch: LlamaBatch<'static>,
+    can_copy: bool,
+    /// Holds a sequence on its way to another. Kept, because fresh memory costs as much as the copy.
+    copied: Vec<u8>,
+    /// The slot that `copied` is of, as it still is: several requests often take the same beginning one after the other.
+    copied_from: Option<u32>,
 }
+
+/// More than this is given back after a copy.
+const COPIED_AT_MOST: usize = 64 << 20;
 
 impl<'model> Context<'model> {
     /// Allocates the KV cache and the compute buffers.
@@ -72,7 +81,9 @@ impl<'model> Context<'model> {
             .with_no_perf(true);
         let context = runtime::new_context(model, params)?;
         let batch = LlamaBatch::new(shape.batch as usize, 1);
-        Ok(Self { context, forgets_parts: !model.is_recurrent() && !model.is_hybrid(), batch })
+        let forgets_parts = !model.is_recurrent() && !model.is_hybrid();
+        let can_copy = can_copy(model);
+        Ok(Self { context, forgets_parts, batch, can_copy, copied: Vec::new(), copied_from: None })
     }
 
     /// Puts an adapter over the weights, for all sequences.
@@ -80,6 +91,50 @@ impl<'model> Context<'model> {
         let applied = self.context.lora_adapter_set(&mut adapter.handle, adapter.scale);
         applied.map_err(|e| format!("llama.cpp does not take the adapter: {e}"))
     }
+
+    /// Writes what the cache holds for a slot over `state`.
+    fn write_state(&self, slot: u32, state: &mut Vec<u8>) -> bool {
+        let slot = slot as i32;
+        let size = self.context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::empty());
+        state.clear();
+        state.reserve(size);
+        // SAFETY: llama.cpp writes as many bytes as it has just said, and there is room for them. Those that it says it has
+        // written are initialised.
+        #[allow(unsafe_code)]
+        let written = unsafe {
+            let written =
+                self.context.state_seq_get_data_ext(state.as_mut_ptr(), slot, LlamaStateSeqFlags::empty()).min(size);
+            state.set_len(written);
+            written
+        };
+        size > 0 && written == size
+    }
+
+    /// A slot changes.
+    fn changes(&mut self, slot: u32) {
+        if self.copied_from == Some(slot) {
+            self.copied_from = None;
+        }
+    }
+
+    fn read_state(&mut self, slot: u32, state: &[u8]) -> bool {
+        self.changes(slot);
+        // SAFETY: the bytes were written by `write_state`: in this process, or in another one with the same model, build
+        // and shape, which the caller has checked together with a checksum over them.
+        #[allow(unsafe_code)]
+        let read = unsafe { self.context.state_seq_set_data_ext(state, slot as i32, LlamaStateSeqFlags::empty()) };
+        if !read {
+            self.keep(slot, 0);
+        }
+        read
+    }
+}
+
+/// Are all cells of a sequence in its saved state, and can a part of them be removed?
+fn can_copy(model: &LlamaModel) -> bool {
+    let architecture = model.meta_val_str("general.architecture").unwrap_or_default();
+    let window = model.meta_val_str(&format!("{architecture}.attention.sliding_window"));
+    !model.is_recurrent() && !model.is_hybrid() && window.is_err()
 }
 
 impl Forward for Context<'_> {
@@ -87,6 +142,7 @@ impl Forward for Context<'_> {
         let failed = |e: &dyn std::fmt::Display| ForwardError(e.to_string());
         self.batch.clear();
         for feed in feeds {
+            self.changes(feed.slot);
             // Slots, positions and tokens are far below 2^31: all three are bounded when a model is loaded.
             let (slot, token, position) = (feed.slot as i32, LlamaToken(feed.token as i32), feed.position as i32);
             self.batch.add(token, position, &[slot], feed.logits).map_err(|e| failed(&e))?;
@@ -99,6 +155,7 @@ impl Forward for Context<'_> {
     }
 
     fn keep(&mut self, slot: u32, length: u32) -> u32 {
+        self.changes(slot);
         if length > 0 && self.context.clear_kv_cache_seq(Some(slot), Some(length), None) == Ok(true) {
             return length;
         }
@@ -109,5 +166,36 @@ impl Forward for Context<'_> {
 
     fn forgets_parts(&self) -> bool {
         self.forgets_parts
+    }
+
+    fn can_copy(&self) -> bool {
+        self.can_copy
+    }
+
+    /// Through memory of our own, and not by `llama_memory_seq_cp`: with one stream a sequence that copies whole streams,
+    /// used or not, and not before the next run. Measured with 8192 cells of 23 KB: 40 to 60 ms, against 7 µs a cell that
+    /// is used.
+    fn copy(&mut self, from: u32, to: u32) -> bool {
+        let mut state = std::mem::take(&mut self.copied);
+        let is_there = self.copied_from.take() == Some(from);
+        let written = self.can_copy && (is_there || self.write_state(from, &mut state));
+        let copied = written && self.read_state(to, &state);
+        if state.capacity() <= COPIED_AT_MOST {
+            self.copied = state;
+            self.copied_from = written.then_some(from);
+        }
+        if !copied {
+            self.keep(to, 0);
+        }
+        copied
+    }
+
+    fn save(&mut self, slot: u32) -> Option<Vec<u8>> {
+        let mut state = Vec::new();
+        (self.can_copy && self.write_state(slot, &mut state)).then_some(state)
+    }
+
+    fn restore(&mut self, slot: u32, state: &[u8]) -> bool {
+        self.can_copy && self.read_state(slot, state)
     }
 }

@@ -36,4 +36,31 @@ pub(super) trait Forward {
     fn forgets_parts(&self) -> bool {
         true
     }
+
+    /// Replaces what a slot's cache holds by what another's does. False if that can't be: then the slot is empty.
+    fn copy(&mut self, from: u32, to: u32) -> bool {
+        let _ = from;
+        self.keep(to, 0);
+        false
+    }
+
+    /// Can sequences be copied and saved? Where only the end of a sequence is known (recurrent models, sliding windows),
+    /// a copy could not be cut.
+    fn can_copy(&self) -> bool {
+        false
+    }
+
+    /// What a slot's cache holds, as bytes that [`restore`](Self::restore) takes. `None` if it can't be had.
+    fn save(&mut self, slot: u32) -> Option<Vec<u8>> {
+        let _ = slot;
+        None
+    }
+
+    /// Replaces what a slot's cache holds by what [`save`](Self::save) gave, in this process or in another with the same
+    /// model, build and shape. The bytes must be those, unchanged. False if they don't fit: then the slot is empty.
+    fn restore(&mut self, slot: u32, state: &[u8]) -> bool {
+        let _ = state;
+        self.keep(slot, 0);
+        false
+    }
 }

@@ -10,13 +10,13 @@ use llmo_core::model::{Capabilities, ModelInfo};
 
 use super::adapter::Adapter;
 use super::context::{Context, ContextShape};
-use super::engine::{Engine, EngineThread, Limits, Mailbox, Settings, serve};
+use super::engine::{Archive, Engine, EngineThread, Limits, Mailbox, Rounding, Settings, serve};
 use super::options::LlamaCppOptions;
 use super::prompt::PromptEncoder;
 use super::sizing::{self, ModelSize};
 use super::vocabulary::Vocabulary;
 use super::weights::Weights;
-use super::{LlamaCpp, held, runtime};
+use super::{Kernels, LlamaCpp, held, runtime};
 
 /// Loads a model and starts its engine. See [`LlamaCpp::load`].
 pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, ModelError> {
@@ -32,7 +32,8 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         None => None,
     };
     let model = Arc::new(model);
-    let shape = sizing::shape(&options, ModelSize::of(&model, &weights.architecture))?;
+    let size = ModelSize::of(&model, &weights.architecture);
+    let shape = sizing::shape(&options, size)?;
     let vocabulary = Vocabulary::new(Arc::clone(&model));
     let template = model.chat_template(None).ok().and_then(|template| template.to_string().ok());
     let prompts = PromptEncoder::new(&id, vocabulary.clone(), template.as_deref());
@@ -46,14 +47,35 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         prefill_chunk: shape.prefill_chunk,
         speculation: options.speculation,
         reader_patience: options.reader_patience,
+        rounding: Rounding::of(shape.kv_type, shape.flash_attention, options.exact_reuse),
     };
-    let thread = start(model, adapter, shape, settings, Arc::clone(&mailbox))?;
+    let archive = archive(&options, &shape, &mailbox);
+    let thread = start(model, adapter, shape, settings, Arc::clone(&mailbox), archive)?;
     tracing::info!(
         model = info.id, quantisation = %info.quantisation, slots = shape.slots,
-        context_length = shape.context_length, threads = shape.threads, kv_type = ?shape.kv_type, "model loaded"
+        context_length = shape.context_length, kv_mib = size.kv_bytes(&shape) >> 20, threads = shape.threads,
+        kv_type = ?shape.kv_type, "model loaded"
     );
     let grammars = held::grammars(&vocabulary);
     Ok(LlamaCpp { info, grammars, vocabulary, prompts: Arc::new(prompts), mailbox, _thread: thread })
+}
+
+/// Opens the store for beginnings of prompts, if there is to be one. Without it everything works, only slower.
+fn archive(options: &LlamaCppOptions, shape: &ContextShape, mailbox: &Arc<Mailbox>) -> Option<Archive> {
+    let store = options.prefix_store.clone()?;
+    let Some(digest) = &options.digest else {
+        tracing::warn!("no prefix store: the digest of the weights is not known");
+        return None;
+    };
+    let kernels = Kernels::active().map(|kernels| format!("{kernels:?}")).unwrap_or_default();
+    // Whatever changes the state, or how the kernels round what it is made of.
+    let identity = format!(
+        "model {digest}, adapter {:?}, {kernels}, kv {:?}, flash {}, streams {}, unified {}, micro-batch {}",
+        options.adapter, shape.kv_type, shape.flash_attention, shape.slots, shape.kv_unified, shape.micro_batch
+    );
+    let mailbox = Arc::clone(mailbox);
+    let archive = Archive::open(store, digest, identity, move || mailbox.wake());
+    archive.inspect_err(|error| tracing::warn!(error, "no prefix store")).ok()
 }
 
 /// Starts the engine's thread, which makes the context: the context borrows the model, so both live there.
@@ -63,6 +85,7 @@ fn start(
     shape: ContextShape,
     settings: Settings,
     mailbox: Arc<Mailbox>,
+    archive: Option<Archive>,
 ) -> Result<EngineThread, ModelError> {
     let (report, reported) = mpsc::sync_channel(1);
     let thread = EngineThread::spawn(mailbox, move |mailbox| {
@@ -77,7 +100,7 @@ fn start(
             }
         };
         let _ = report.send(Ok(()));
-        serve(&mut Engine::new(context, settings, Arc::clone(mailbox)));
+        serve(&mut Engine::new(context, settings, Arc::clone(mailbox)).with_archive(archive));
     });
     let thread = thread.map_err(|e| ModelError::Internal(format!("no thread for the engine: {e}")))?;
     let made = reported.recv().unwrap_or_else(|_| Err("the engine ended before it began".into()));

@@ -29,8 +29,10 @@ mod forward;
 mod held;
 mod kernels;
 mod load;
+mod memory;
 mod model;
 pub mod options;
+mod prefix_store;
 mod prompt;
 mod runtime;
 mod sizing;
@@ -40,6 +42,7 @@ mod weights;
 pub use kernels::Kernels;
 pub use model::LlamaCpp;
 pub use options::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode, Tuning};
+pub use prefix_store::PrefixStore;
 pub use weights::check;
 
 /// What tests of other modules need of a real vocabulary.

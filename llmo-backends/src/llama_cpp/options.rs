@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::prefix_store::PrefixStore;
+
 /// Options of [`LlamaCpp::load`](super::LlamaCpp::load). The defaults serve a small model on a laptop.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -17,9 +19,10 @@ pub struct LlamaCppOptions {
     /// sha256 of the file in hexadecimal, if the caller knows it. It is reported, not checked.
     pub digest: Option<String>,
     /// Tokens that each sequence holds, prompt and output together. `None`: what the model was trained for, at most
-    /// 8192, and less if the KV cache of all slots would exceed [`kv_budget_bytes`](Self::kv_budget_bytes).
+    /// 8192, and less if the KV cache of all slots would exceed [`kv_budget_bytes`](Self::kv_budget_bytes). A cache for all
+    /// of them is resident from the start.
     pub context_length: Option<u32>,
-    /// Sequences that are decoded at once, 1 to 256. Each has its own KV cache.
+    /// Sequences that are decoded at once, 1 to 256. Each has its own KV cache. 0: up to 32, as many as the budget pays for.
     pub slots: u32,
     /// Threads that compute. `None`: one for each physical core that this process may use.
     pub threads: Option<u32>,
@@ -38,7 +41,8 @@ pub struct LlamaCppOptions {
     pub kv_unified: bool,
     /// How the options that are `None` are chosen.
     pub tuning: Tuning,
-    /// Most memory for the KV cache when `context_length` is `None`, in bytes.
+    /// Most memory for the KV cache as far as its size is chosen and not set, in bytes. 0: 15 % of the memory that is free
+    /// when the model is loaded (control groups counted), at most 4 GiB.
     pub kv_budget_bytes: u64,
     /// A LoRA adapter over the model's weights, for all requests.
     pub adapter: Option<LoraOptions>,
@@ -50,6 +54,12 @@ pub struct LlamaCppOptions {
     pub speculation: Speculation,
     /// How long a slot is held for a reader that takes nothing. Then its stream ends with an error.
     pub reader_patience: Duration,
+    /// Reuse of the beginning of a prompt never changes the output. Where the kernels round differently for short runs
+    /// (16-bit KV cache), that costs reading up to 64 tokens of each prompt, and of a conversation what was generated.
+    /// `false`: everything is reused, and an output may differ from that of the same request made first.
+    pub exact_reuse: bool,
+    /// Keeps beginnings of prompts that come again in a store. Needs [`digest`](Self::digest).
+    pub prefix_store: Option<PrefixStore>,
 }
 
 /// A LoRA adapter.
@@ -67,7 +77,7 @@ impl Default for LlamaCppOptions {
             id: None,
             digest: None,
             context_length: None,
-            slots: 4,
+            slots: 0,
             threads: None,
             threads_batch: None,
             prefill_chunk: None,
@@ -76,12 +86,14 @@ impl Default for LlamaCppOptions {
             flash_attention: None,
             kv_unified: false,
             tuning: Tuning::default(),
-            kv_budget_bytes: 1 << 30,
+            kv_budget_bytes: 0,
             adapter: None,
             max_queue: 64,
             max_queued_tokens: 65_536,
             speculation: Speculation::default(),
             reader_patience: Duration::from_secs(30),
+            exact_reuse: true,
+            prefix_store: None,
         }
     }
 }

@@ -1,14 +1,31 @@
-//! How long the sequences are and how many tokens run at once.
+//! How many sequences there are, how long they are, and how many tokens run at once.
+//!
+//! llama.cpp fills the KV cache with zeros, so all of it is resident from the first moment, used or not. What nobody has
+//! asked for is therefore chosen within a budget: [`SHARE`] of the memory that is free when the model is loaded, and at most
+//! [`BUDGET_AT_MOST`]. Within it there are up to [`SLOTS_BY_DEFAULT`] sequences of [`ENOUGH`] tokens; what is left makes
+//! them longer. Where that is not possible, there are fewer of them, and below [`FEWEST`] shorter ones.
 
 use llama_cpp_2::model::LlamaModel;
 use llmo_core::ModelError;
 
 use super::context::ContextShape;
-use super::cores;
 use super::options::{KvType, LlamaCppOptions};
+use super::{cores, memory};
 
 /// Longest context that is chosen without being asked for.
 const LONGEST_BY_DEFAULT: u32 = 8192;
+/// A sequence that holds a prompt of 4 000 tokens and an answer.
+const ENOUGH: u32 = 4352;
+/// Sequences, if memory allows. More of them decode hardly faster on a CPU.
+const SLOTS_BY_DEFAULT: u32 = 32;
+/// Rather than fewer sequences, shorter ones.
+const FEWEST: u32 = 4;
+/// Of the memory that is free, in hundredths.
+const SHARE: u64 = 15;
+/// In bytes.
+const BUDGET_AT_MOST: u64 = 4 << 30;
+/// Where the free memory is not known, in bytes.
+const BUDGET_UNKNOWN: u64 = 1 << 30;
 /// llama.cpp rounds each sequence's cells up to this.
 const CELLS: u32 = 256;
 /// llama.cpp's own limit on sequences.
@@ -36,6 +53,12 @@ impl ModelSize {
         let heads = u64::from(model.n_layer()) * u64::from(model.n_head_kv());
         Self { trained_for: model.n_ctx_train(), kv_values: heads * (length("key") + length("value")) }
     }
+
+    /// Bytes of the KV cache of a context of this shape.
+    pub(super) fn kv_bytes(&self, shape: &ContextShape) -> u64 {
+        let tokens = u64::from(shape.slots) * u64::from(shape.context_length.next_multiple_of(CELLS));
+        shape.kv_type.bytes(self.kv_values).saturating_mul(tokens)
+    }
 }
 
 /// Decides the shape of the context.
@@ -43,7 +66,7 @@ impl ModelSize {
 /// # Errors
 /// [`ModelError::InvalidRequest`], naming the option that is out of range.
 pub(super) fn shape(options: &LlamaCppOptions, size: ModelSize) -> Result<ContextShape, ModelError> {
-    let slots = within("slots", options.slots, 1..=MOST_SLOTS)?;
+    let (slots, context_length) = sequences(options, size)?;
     let chunk = within("prefill_chunk", options.prefill_chunk.unwrap_or(DEFAULT_CHUNK), PREFILL_CHUNKS)?;
     let threads = within("threads", options.threads.unwrap_or_else(cores::usable), 1..=512)?;
     let threads_batch = within("threads_batch", options.threads_batch.unwrap_or(threads), 1..=512)?;
@@ -55,11 +78,6 @@ pub(super) fn shape(options: &LlamaCppOptions, size: ModelSize) -> Result<Contex
     if kv_type == KvType::Q8_0 && !flash_attention {
         return Err(ModelError::invalid("kv_type", "an 8-bit KV cache needs flash attention"));
     }
-    let context_length = match options.context_length {
-        // Positions past the training length are possible, but the output is noise.
-        Some(asked) => within("context_length", asked, 1..=size.trained_for.max(CELLS))?,
-        None => default_length(options, slots, size),
-    };
     Ok(ContextShape {
         slots,
         context_length,
@@ -74,11 +92,37 @@ pub(super) fn shape(options: &LlamaCppOptions, size: ModelSize) -> Result<Contex
     })
 }
 
-fn default_length(options: &LlamaCppOptions, slots: u32, size: ModelSize) -> u32 {
-    let token_bytes = options.kv_type.unwrap_or_default().bytes(size.kv_values).saturating_mul(u64::from(slots)).max(1);
-    let affordable = u32::try_from(options.kv_budget_bytes / token_bytes).unwrap_or(u32::MAX);
-    let affordable = (affordable / CELLS * CELLS).max(2 * CELLS);
-    size.trained_for.clamp(1, LONGEST_BY_DEFAULT).min(affordable)
+/// How many sequences, and how long.
+fn sequences(options: &LlamaCppOptions, size: ModelSize) -> Result<(u32, u32), ModelError> {
+    let asked = match options.context_length {
+        // Positions past the training length are possible, but the output is noise.
+        Some(asked) => Some(within("context_length", asked, 1..=size.trained_for.max(CELLS))?),
+        None => None,
+    };
+    let tokens = affordable_tokens(options, size);
+    let slots = match options.slots {
+        0 => {
+            let (length, fewest) = asked.map_or((size.trained_for.clamp(1, ENOUGH), FEWEST), |length| (length, 1));
+            u32::try_from(tokens / u64::from(length.next_multiple_of(CELLS)))
+                .unwrap_or(u32::MAX)
+                .clamp(fewest, SLOTS_BY_DEFAULT)
+        }
+        slots => within("slots", slots, 1..=MOST_SLOTS)?,
+    };
+    let length = asked.unwrap_or_else(|| {
+        let each = u32::try_from(tokens / u64::from(slots)).unwrap_or(u32::MAX);
+        size.trained_for.clamp(1, LONGEST_BY_DEFAULT).min((each / CELLS * CELLS).max(2 * CELLS))
+    });
+    Ok((slots, length))
+}
+
+/// Tokens that the budget pays for, over all sequences.
+fn affordable_tokens(options: &LlamaCppOptions, size: ModelSize) -> u64 {
+    let budget = match options.kv_budget_bytes {
+        0 => memory::available().map_or(BUDGET_UNKNOWN, |free| (free / 100 * SHARE).min(BUDGET_AT_MOST)),
+        bytes => bytes,
+    };
+    budget / options.kv_type.unwrap_or_default().bytes(size.kv_values).max(1)
 }
 
 fn within(name: &str, value: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, ModelError> {
@@ -99,21 +143,47 @@ mod tests {
 
     fn options(set: impl FnOnce(&mut LlamaCppOptions)) -> LlamaCppOptions {
         let mut options = LlamaCppOptions::default();
+        options.kv_budget_bytes = 4 << 30;
         set(&mut options);
         options
     }
 
-    #[test]
-    fn a_small_model_gets_the_context_it_was_trained_for() {
-        assert_eq!(shape(&options(|_| ()), SMALL).unwrap().context_length, 8192);
+    fn sequences(set: impl FnOnce(&mut LlamaCppOptions), size: ModelSize) -> (u32, u32) {
+        let shape = shape(&options(set), size).unwrap();
+        (shape.slots, shape.context_length)
     }
 
     #[test]
-    fn the_default_context_of_all_slots_stays_within_the_budget() {
-        let shape = shape(&options(|_| ()), LARGE).unwrap();
-        assert_eq!(shape.context_length, 2048);
-        let eight_bit = super::shape(&options(|o| o.kv_type = Some(KvType::Q8_0)), LARGE).unwrap();
-        assert_eq!(eight_bit.context_length, 3840);
+    fn a_small_model_serves_32_prompts_of_4000_tokens() {
+        assert_eq!(sequences(|_| (), SMALL), (32, 5632));
+        assert_eq!(sequences(|o| o.kv_type = Some(KvType::Q8_0), SMALL), (32, 8192));
+    }
+
+    #[test]
+    fn with_less_memory_there_are_fewer_sequences_then_shorter_ones() {
+        assert_eq!(sequences(|o| o.kv_budget_bytes = 1 << 30, SMALL), (10, 4608));
+        assert_eq!(sequences(|_| (), LARGE), (7, 4608));
+        assert_eq!(sequences(|o| o.kv_budget_bytes = 1 << 30, LARGE), (4, 2048));
+        assert_eq!(sequences(|o| o.kv_budget_bytes = 1, LARGE), (4, 512));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_given() {
+        assert_eq!(sequences(|o| o.slots = 4, SMALL), (4, 8192));
+        assert_eq!(sequences(|o| o.slots = 4, LARGE), (4, 8192));
+        assert_eq!(sequences(|o| o.context_length = Some(1024), SMALL), (32, 1024));
+        assert_eq!(sequences(|o| o.context_length = Some(100_000), LARGE), (1, 100_000));
+        assert_eq!(sequences(|o| (o.slots, o.context_length) = (3, Some(1000)), LARGE), (3, 1000));
+    }
+
+    #[test]
+    fn the_cache_stays_within_the_budget() {
+        for budget in [1u64 << 30, 3 << 30, 5 << 30] {
+            for size in [SMALL, LARGE] {
+                let shape = shape(&options(|o| o.kv_budget_bytes = budget), size).unwrap();
+                assert!(size.kv_bytes(&shape) <= budget, "{shape:?}");
+            }
+        }
     }
 
     #[test]
@@ -124,8 +194,7 @@ mod tests {
 
     #[test]
     fn options_out_of_range_are_named() {
-        let cases: [(&str, LlamaCppOptions); 8] = [
-            ("slots", options(|o| o.slots = 0)),
+        let cases: [(&str, LlamaCppOptions); 7] = [
             ("slots", options(|o| o.slots = 257)),
             ("prefill_chunk", options(|o| o.prefill_chunk = Some(0))),
             ("threads", options(|o| o.threads = Some(0))),

@@ -29,7 +29,7 @@ pub(crate) fn weights() -> PathBuf {
 pub(crate) fn options() -> LlamaCppOptions {
     let mut options = LlamaCppOptions::default();
     options.id = Some("smollm2-135m".into());
-    options.context_length = Some(1024);
+    (options.slots, options.context_length) = (4, Some(1024));
     // Two threads meet at a barrier after each operation. Where other processes want the cores too, as in CI, each
     // barrier costs a time slice, and one thread is ten times as fast.
     options.threads = Some(1);

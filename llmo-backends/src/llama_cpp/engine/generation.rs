@@ -36,7 +36,8 @@ pub(super) struct Generation {
     /// What is told of the prompt, if that was asked for, until it is told with the first delta.
     prompt_report: Option<PromptReport>,
     generated: u32,
-    cached: u32,
+    /// Tokens of the prompt that were not read but reused.
+    pub(super) cached: u32,
     queued_at: Instant,
     started_at: Instant,
     prompt_read_at: Option<Instant>,
@@ -98,6 +99,11 @@ impl Generation {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.request.deadline
+    }
+
+    /// Tokens that were generated so far.
+    pub(super) fn generated(&self) -> u32 {
+        self.generated
     }
 
     pub(super) fn started_at(&self) -> Instant {

@@ -7,12 +7,16 @@ use llmo_core::ModelError;
 use llmo_core::model::{Event, GenerateRequest, TokenId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::admission::Queued;
 use super::events::Events;
 use super::mailbox::Mailbox;
 use crate::constraint::Matcher;
 
 /// Events that may wait for a reader. 64 deltas of one token are a few KiB; past that the stream pauses.
 const UNREAD_EVENTS: usize = 64;
+
+/// Output of a request, in tokens, as far as it is counted before it is there: most requests end long before their limit.
+pub(super) const RESERVE: u32 = 256;
 
 /// A request whose prompt is tokens and fits the context.
 pub(in super::super) struct Job {
@@ -88,6 +92,24 @@ impl Job {
     /// Does the caller still wait?
     pub(super) fn is_wanted(&self) -> bool {
         !self.started.is_closed()
+    }
+}
+
+impl Queued for Job {
+    fn tenant(&self) -> Option<&str> {
+        self.request.tenant.as_deref()
+    }
+
+    fn priority(&self) -> i8 {
+        self.request.priority
+    }
+
+    fn tokens(&self) -> u64 {
+        self.prompt.len() as u64 + u64::from(self.max_tokens.min(RESERVE))
+    }
+
+    fn queued_at(&self) -> Instant {
+        self.queued_at
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where callers leave requests and the engine picks them up.
 
-use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
@@ -10,7 +9,9 @@ use llmo_core::ModelError;
 use llmo_core::model::Load;
 use parking_lot::Mutex;
 
+use super::admission::{FairQueue, Queued};
 use super::job::Job;
+use super::service_rate::ServiceRate;
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, Copy)]
@@ -30,15 +31,19 @@ pub(in super::super) struct Mailbox {
     slots_free: AtomicU32,
     /// Used share of the KV cache, in parts of a million.
     kv_used_ppm: AtomicU32,
-    /// Smoothed time that a request holds a slot, in milliseconds.
-    service_ms: AtomicU64,
     guessed: AtomicU64,
     guessed_right: AtomicU64,
+    service: Mutex<ServiceRate>,
+    prefix_query_tokens: AtomicU64,
+    prefix_hit_tokens: AtomicU64,
+    prefill_tokens: AtomicU64,
+    decode_tokens: AtomicU64,
 }
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    jobs: FairQueue<Job>,
+    /// Of their prompts.
     tokens: u64,
     /// Why nothing is taken any more.
     closed: Option<ModelError>,
@@ -47,6 +52,10 @@ struct Waiting {
 impl Waiting {
     fn remove_unwanted(&mut self) {
         self.jobs.retain(Job::is_wanted);
+        self.count();
+    }
+
+    fn count(&mut self) {
         self.tokens = self.jobs.iter().map(tokens).sum();
     }
 
@@ -69,9 +78,13 @@ impl Mailbox {
             engine: OnceLock::new(),
             slots_free: AtomicU32::new(slots),
             kv_used_ppm: AtomicU32::new(0),
-            service_ms: AtomicU64::new(1000),
             guessed: AtomicU64::new(0),
             guessed_right: AtomicU64::new(0),
+            service: Mutex::default(),
+            prefix_query_tokens: AtomicU64::new(0),
+            prefix_hit_tokens: AtomicU64::new(0),
+            prefill_tokens: AtomicU64::new(0),
+            decode_tokens: AtomicU64::new(0),
         }
     }
 
@@ -90,22 +103,21 @@ impl Mailbox {
                 waiting.remove_unwanted();
             }
             if waiting.is_full(self.limits, &job) {
-                return Err(self.overloaded(waiting.jobs.len()));
+                let work = waiting.jobs.iter().map(Queued::tokens).sum();
+                return Err(self.overloaded(waiting.jobs.len(), work));
             }
             waiting.tokens += tokens(&job);
-            waiting.jobs.push_back(job);
+            waiting.jobs.push(job);
         }
         self.wake();
         Ok(())
     }
 
-    fn overloaded(&self, queued: usize) -> ModelError {
-        let rounds = (queued as u64 + 1).div_ceil(u64::from(self.slots.max(1)));
-        let wait = Duration::from_millis(self.service_ms.load(Ordering::Relaxed).saturating_mul(rounds));
-        let retry_after = wait.clamp(Duration::from_secs(1), Duration::from_secs(60));
+    fn overloaded(&self, queued: usize, work: u64) -> ModelError {
+        let retry_after = self.service.lock().takes(queued, work, self.slots);
         ModelError::Overloaded {
             reason: format!("{queued} requests are waiting for {} slots", self.slots),
-            retry_after,
+            retry_after: retry_after.clamp(Duration::from_secs(1), Duration::from_secs(60)),
         }
     }
 
@@ -115,7 +127,7 @@ impl Mailbox {
             let mut waiting = self.waiting.lock();
             waiting.closed.get_or_insert_with(|| reason.clone());
             waiting.tokens = 0;
-            std::mem::take(&mut waiting.jobs)
+            waiting.jobs.drain()
         };
         jobs.into_iter().for_each(|job| job.refuse(reason.clone()));
         self.wake();
@@ -141,6 +153,10 @@ impl Mailbox {
         load.draft_tokens = self.guessed.load(Ordering::Relaxed);
         load.draft_accepted_tokens = self.guessed_right.load(Ordering::Relaxed);
         load.kv_used = self.kv_used_ppm.load(Ordering::Relaxed) as f32 / 1e6;
+        load.prefix_query_tokens = self.prefix_query_tokens.load(Ordering::Relaxed);
+        load.prefix_hit_tokens = self.prefix_hit_tokens.load(Ordering::Relaxed);
+        load.prefill_tokens = self.prefill_tokens.load(Ordering::Relaxed);
+        load.decode_tokens = self.decode_tokens.load(Ordering::Relaxed);
         load
     }
 
@@ -155,7 +171,7 @@ impl Mailbox {
         waiting.closed.is_some() && waiting.jobs.is_empty()
     }
 
-    /// The next job that is still wanted and in time. Others on the way are refused or forgotten, also when `may_start`
+    /// The next job, by priority and in turn ([`FairQueue`]), that is still wanted and in time. Others on the way are refused or forgotten, also when `may_start`
     /// is false and none is taken.
     pub(super) fn take(&self, now: Instant, may_start: bool) -> Option<Job> {
         let (taken, late) = {
@@ -164,12 +180,9 @@ impl Mailbox {
                 return None;
             }
             waiting.remove_unwanted();
-            let (late, timely) = std::mem::take(&mut waiting.jobs)
-                .into_iter()
-                .partition::<Vec<Job>, _>(|job| job.request.deadline.is_some_and(|deadline| deadline <= now));
-            waiting.jobs = timely.into();
-            let taken = if may_start { waiting.jobs.pop_front() } else { None };
-            waiting.tokens = waiting.jobs.iter().map(tokens).sum();
+            let late = waiting.jobs.extract(|job| job.request.deadline.is_some_and(|deadline| deadline <= now));
+            let taken = if may_start { waiting.jobs.pop(now) } else { None };
+            waiting.count();
             (taken, late)
         };
         for job in late {
@@ -195,10 +208,24 @@ impl Mailbox {
         self.guessed_right.fetch_add(right as u64, Ordering::Relaxed);
     }
 
-    /// The engine reports how long a request held a slot.
-    pub(super) fn report_service(&self, took: Duration) {
-        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let before = self.service_ms.load(Ordering::Relaxed);
-        self.service_ms.store((before.saturating_mul(7).saturating_add(took)) / 8, Ordering::Relaxed);
+    /// The engine reports how long a request held a slot, and the tokens of its prompt and its output.
+    pub(super) fn report_service(&self, took: Duration, tokens: u64) {
+        self.service.lock().record(took, tokens);
+    }
+
+    /// The engine looked for the beginning of a prompt and found so much of it.
+    pub(super) fn count_prefix(&self, prompt: usize, found: usize) {
+        self.prefix_query_tokens.fetch_add(prompt as u64, Ordering::Relaxed);
+        self.prefix_hit_tokens.fetch_add(found as u64, Ordering::Relaxed);
+    }
+
+    /// The engine read so many tokens of prompts.
+    pub(super) fn count_prefill(&self, tokens: usize) {
+        self.prefill_tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    /// The engine generated so many tokens.
+    pub(super) fn count_decode(&self, tokens: u32) {
+        self.decode_tokens.fetch_add(u64::from(tokens), Ordering::Relaxed);
     }
 }

@@ -57,6 +57,11 @@ impl Pace {
         }
     }
 
+    /// Smoothed seconds that a token of a prompt takes to read; `None` before the first.
+    pub(super) fn seconds_per_token(&self) -> Option<f64> {
+        self.in_long.or(self.in_short)
+    }
+
     /// A step of the streams took this long.
     pub(super) fn stepped(&mut self, took: Duration) {
         smooth(&mut self.step, took.as_secs_f64());

@@ -81,7 +81,7 @@ impl<F: Forward> Engine<F> {
         let guessed = rows.len() - 1;
         let mut right = 0;
         for row in rows.clone() {
-            self.slots[index].cached.push(self.feeds[row].token);
+            self.slots[index].append([self.feeds[row].token], rows.len(), self.settings.rounding);
             self.advance(row);
             let Some(generation) = &mut self.slots[index].generation else { break };
             let Some(drawn) = generation.next else { break };
@@ -152,8 +152,9 @@ impl<F: Forward> Engine<F> {
         let is_last = end == generation.prompt.len();
         if self.run() {
             let tokens = self.feeds.iter().map(|feed| feed.token);
-            self.slots[index].cached.extend(tokens);
+            self.slots[index].append(tokens, count, self.settings.rounding);
             self.pace.read(count as u32, started.elapsed());
+            self.mailbox.count_prefill(count);
             if reports && let Some(generation) = &mut self.slots[index].generation {
                 for row in 0..count {
                     generation.note_prompt(done + row + 1, self.forward.logits(row), &self.settings.table);
@@ -189,7 +190,10 @@ impl<F: Forward> Engine<F> {
     fn advance(&mut self, row: usize) {
         let index = self.feeds[row].slot as usize;
         let Some(generation) = &mut self.slots[index].generation else { return };
-        match generation.advance(self.forward.logits(row), &self.settings.table, &mut self.scratch) {
+        let before = generation.generated();
+        let progress = generation.advance(self.forward.logits(row), &self.settings.table, &mut self.scratch);
+        self.mailbox.count_decode(generation.generated() - before);
+        match progress {
             Ok(Progress::Continues) => {}
             Ok(Progress::Ended) => {
                 self.free(index);
@@ -206,6 +210,6 @@ fn next(slot: &Slot) -> Option<TokenId> {
 
 /// Tokens of a slot's prompt that are still to be read.
 fn unread(slot: &Slot) -> usize {
-    let is_reading = slot.generation.as_ref().filter(|generation| generation.next.is_none());
+    let is_reading = slot.generation.as_ref().filter(|generation| generation.next.is_none() && slot.wait.is_none());
     is_reading.map_or(0, |generation| generation.prompt.len().saturating_sub(slot.cached.len()))
 }

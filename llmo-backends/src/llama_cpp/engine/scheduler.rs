@@ -11,7 +11,8 @@ use super::draft::StepCost;
 use super::generation::Generation;
 use super::mailbox::Mailbox;
 use super::pace::Pace;
-use super::slot::{Slot, best_free};
+use super::prefix::{Archive, RadixIndex, Rounding};
+use super::slot::Slot;
 use crate::llama_cpp::forward::{Feed, Forward};
 use crate::llama_cpp::options::Speculation;
 use crate::llama_cpp::vocabulary::TokenTable;
@@ -31,6 +32,8 @@ pub(in super::super) struct Settings {
     pub(in super::super) speculation: Speculation,
     /// How long a slot is held for a reader that takes nothing.
     pub(in super::super) reader_patience: Duration,
+    /// What may be reused of what was computed.
+    pub(in super::super) rounding: Rounding,
 }
 
 /// The scheduler over one model. Belongs to one thread.
@@ -41,6 +44,13 @@ pub(in super::super) struct Engine<F> {
     pub(super) slots: Vec<Slot>,
     pub(super) pace: Pace,
     pub(super) cost: StepCost,
+    /// What the slots hold, and the prompts that they are reading.
+    pub(super) index: RadixIndex,
+    /// Beginnings that outlive this process, and those of them that were asked for.
+    pub(super) archive: Option<Archive>,
+    pub(super) asked_for: Vec<u64>,
+    /// Smoothed seconds that copying a sequence takes for each token that it holds.
+    pub(super) seconds_per_copied: Option<f64>,
     /// The slot whose prompt is read first in the next step.
     pub(super) turn: usize,
     /// Kept between steps, so that a step allocates nothing.
@@ -51,7 +61,8 @@ pub(in super::super) struct Engine<F> {
 
 impl<F: Forward> Engine<F> {
     pub(in super::super) fn new(forward: F, settings: Settings, mailbox: Arc<Mailbox>) -> Self {
-        let slots = (0..settings.slots).map(|_| Slot::default()).collect();
+        let now = Instant::now();
+        let slots = (0..settings.slots).map(|_| Slot::new(now)).collect();
         let pace = Pace::new(settings.prefill_chunk);
         Self {
             forward,
@@ -59,6 +70,10 @@ impl<F: Forward> Engine<F> {
             mailbox,
             slots,
             pace,
+            index: RadixIndex::default(),
+            archive: None,
+            asked_for: Vec::new(),
+            seconds_per_copied: None,
             cost: StepCost::default(),
             turn: 0,
             feeds: Vec::new(),
@@ -67,11 +82,19 @@ impl<F: Forward> Engine<F> {
         }
     }
 
+    /// With a place for beginnings of prompts that outlives this process.
+    pub(in super::super) fn with_archive(mut self, archive: Option<Archive>) -> Self {
+        self.archive = archive.filter(|_| self.forward.can_copy());
+        self
+    }
+
     /// Works until the mailbox is closed and every stream has ended.
     pub(super) fn work(&mut self) {
         loop {
             let now = Instant::now();
             self.reap(now);
+            // Before others get slots: what somebody waits for must not be overwritten.
+            self.settle(now);
             self.admit(now);
             self.report();
             let generated = self.generate();
@@ -97,7 +120,9 @@ impl<F: Forward> Engine<F> {
     /// Ends the stream of a slot and empties its KV cache.
     pub(super) fn discard(&mut self, index: usize, error: &ModelError) {
         let slot = &mut self.slots[index];
-        slot.cached.clear();
+        slot.truncate(0);
+        slot.wait = None;
+        self.index.remove(index);
         self.forward.keep(index as u32, 0);
         if let Some(generation) = slot.generation.take() {
             generation.fail(error.clone());
@@ -108,9 +133,10 @@ impl<F: Forward> Engine<F> {
     pub(super) fn free(&mut self, index: usize) -> Option<Generation> {
         let slot = &mut self.slots[index];
         let generation = slot.generation.take()?;
-        let now = Instant::now();
-        slot.left_at = Some(now);
-        self.mailbox.report_service(now.saturating_duration_since(generation.started_at()));
+        slot.wait = None;
+        self.index_contents(index);
+        let tokens = generation.prompt.len() as u64 + u64::from(generation.generated());
+        self.mailbox.report_service(generation.started_at().elapsed(), tokens);
         Some(generation)
     }
 
@@ -143,20 +169,7 @@ impl<F: Forward> Engine<F> {
         loop {
             let any_free = self.slots.iter().any(Slot::is_free);
             let Some(job) = self.mailbox.take(now, any_free) else { return };
-            let tenant = job.request.tenant.as_deref();
-            let Some(index) = best_free(&self.slots, &job.prompt, tenant) else { return };
-            let slot = &mut self.slots[index];
-            // Who asks for log probabilities of the prompt needs all of it computed.
-            let all = job.request.prompt_logprobs.is_some();
-            let reusable = if all { 0 } else { slot.reusable(&job.prompt, tenant) };
-            let kept = if reusable < slot.cached.len() {
-                self.forward.keep(index as u32, reusable as u32) as usize
-            } else {
-                reusable
-            };
-            slot.cached.truncate(kept);
-            slot.tenant.clone_from(&job.request.tenant);
-            slot.generation = Generation::start(job, kept as u32, &self.settings.table, now);
+            self.place(job, now);
         }
     }
 
@@ -174,7 +187,8 @@ impl<F: Forward> Engine<F> {
             let patience_ends = generation.reader_kept_up_at.checked_add(self.settings.reader_patience);
             [generation.deadline(), patience_ends].into_iter().flatten()
         });
-        match of_streams.chain(self.mailbox.next_deadline()).min() {
+        let waits = self.slots.iter().filter_map(|slot| slot.wait).map(|wait| wait.until);
+        match of_streams.chain(waits).chain(self.mailbox.next_deadline()).min() {
             // A millisecond more, so that the deadline has passed for certain.
             Some(at) => thread::park_timeout(at.saturating_duration_since(now) + Duration::from_millis(1)),
             None => thread::park(),

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::events::Events;
 use super::*;
+use crate::llama_cpp::KvType;
 use crate::llama_cpp::forward::{Feed, Forward, ForwardError};
 use crate::llama_cpp::options::Speculation;
 use crate::llama_cpp::vocabulary::TokenTable;
@@ -26,14 +27,17 @@ const FAILS: TokenId = 997;
 
 /// What tests see of the fake, and set.
 #[derive(Default)]
-struct Control {
+pub(super) struct Control {
     /// Each run's feeds as (slot, tokens).
-    runs: Mutex<Vec<HashMap<u32, usize>>>,
-    tokens_run: AtomicUsize,
+    pub(super) runs: Mutex<Vec<HashMap<u32, usize>>>,
+    pub(super) tokens_run: AtomicUsize,
+    pub(super) copies: AtomicUsize,
+    /// All tokens that were run, in order.
+    pub(super) fed: Mutex<Vec<TokenId>>,
     /// Each run takes this long, in microseconds.
-    step_us: AtomicU64,
+    pub(super) step_us: AtomicU64,
     /// Runs wait while this is set.
-    stopped: AtomicBool,
+    pub(super) stopped: AtomicBool,
 }
 
 struct Fake {
@@ -58,6 +62,7 @@ impl Forward for Fake {
             let cache = self.caches.entry(feed.slot).or_default();
             assert_eq!(cache.len(), feed.position as usize, "a sequence has no gaps");
             cache.push(feed.token);
+            self.control.fed.lock().push(feed.token);
             *run.entry(feed.slot).or_default() += 1;
             let mut row = vec![0.0; VOCABULARY as usize];
             row[(feed.token as usize + 1) % VOCABULARY as usize] = 9.0;
@@ -77,17 +82,37 @@ impl Forward for Fake {
         self.caches.entry(slot).or_default().truncate(length as usize);
         length
     }
+
+    fn can_copy(&self) -> bool {
+        true
+    }
+
+    fn copy(&mut self, from: u32, to: u32) -> bool {
+        self.control.copies.fetch_add(1, Ordering::SeqCst);
+        self.caches.insert(to, self.caches.get(&from).cloned().unwrap_or_default());
+        true
+    }
+
+    fn save(&mut self, slot: u32) -> Option<Vec<u8>> {
+        Some(self.caches.get(&slot)?.iter().flat_map(|token| token.to_le_bytes()).collect())
+    }
+
+    fn restore(&mut self, slot: u32, state: &[u8]) -> bool {
+        let tokens = state.chunks_exact(4).map(|bytes| TokenId::from_le_bytes(bytes.try_into().unwrap()));
+        self.caches.insert(slot, tokens.collect());
+        true
+    }
 }
 
 /// An engine over the fake, used as the backend uses the real one.
-struct Bench {
-    control: Arc<Control>,
-    mailbox: Arc<Mailbox>,
+pub(super) struct Bench {
+    pub(super) control: Arc<Control>,
+    pub(super) mailbox: Arc<Mailbox>,
     _thread: EngineThread,
 }
 
 impl Bench {
-    fn new(slots: u32, queue: usize) -> Self {
+    pub(super) fn new(slots: u32, queue: usize) -> Self {
         Self::with_patience(slots, queue, Duration::from_secs(60))
     }
 
@@ -104,8 +129,9 @@ impl Bench {
         let mailbox = Arc::new(Mailbox::new(Limits { requests: queue, tokens: 100_000 }, slots));
         let table = (0..VOCABULARY).map(|token| (format!("{token} ").into_bytes(), token == END));
         let table = Arc::new(TokenTable::new(table));
+        let rounding = Rounding::of(KvType::Q8_0, true, true);
         let settings =
-            Settings { table, slots, context_length: 4096, prefill_chunk: 128, speculation, reader_patience };
+            Settings { table, slots, context_length: 4096, prefill_chunk: 128, speculation, reader_patience, rounding };
         let fake = Fake { control: Arc::clone(&control), caches: HashMap::new(), rows: Vec::new() };
         let thread = EngineThread::spawn(Arc::clone(&mailbox), move |mailbox| {
             serve(&mut Engine::new(fake, settings, Arc::clone(mailbox)));
@@ -113,7 +139,7 @@ impl Bench {
         Self { control, mailbox, _thread: thread.unwrap() }
     }
 
-    fn submit(&self, request: GenerateRequest) -> Result<Submitted, ModelError> {
+    pub(super) fn submit(&self, request: GenerateRequest) -> Result<Submitted, ModelError> {
         let Prompt::Tokens(prompt) = request.prompt.clone() else { panic!("tokens only") };
         let max_tokens = request.max_tokens.unwrap_or(1000);
         let (job, started, events) = job(request, prompt, max_tokens, Held::default(), &self.mailbox);
@@ -121,19 +147,19 @@ impl Bench {
         Ok(Submitted { started, events })
     }
 
-    async fn start(&self, request: GenerateRequest) -> Result<EventStream, ModelError> {
+    pub(super) async fn start(&self, request: GenerateRequest) -> Result<EventStream, ModelError> {
         let Submitted { started, events } = self.submit(request)?;
         started.await.unwrap_or(Err(ModelError::Internal("no word".into())))?;
         Ok(EventStream::new(events))
     }
 
-    async fn run(&self, request: GenerateRequest) -> Result<(Vec<TokenId>, Finish), ModelError> {
+    pub(super) async fn run(&self, request: GenerateRequest) -> Result<(Vec<TokenId>, Finish), ModelError> {
         let (delta, finish) = self.start(request).await?.collect_all().await?;
         Ok((delta.tokens, finish))
     }
 
     /// Waits until this is true of the load; panics after ten seconds.
-    async fn until(&self, what: impl Fn(&llmo_core::model::Load) -> bool) {
+    pub(super) async fn until(&self, what: impl Fn(&llmo_core::model::Load) -> bool) {
         let start = Instant::now();
         while !what(&self.mailbox.load()) {
             assert!(start.elapsed() < Duration::from_secs(10), "{:?}", self.mailbox.load());
@@ -142,16 +168,16 @@ impl Bench {
     }
 }
 
-struct Submitted {
-    started: tokio::sync::oneshot::Receiver<Result<(), ModelError>>,
-    events: Events,
+pub(super) struct Submitted {
+    pub(super) started: tokio::sync::oneshot::Receiver<Result<(), ModelError>>,
+    pub(super) events: Events,
 }
 
-fn prompt(tokens: impl IntoIterator<Item = TokenId>) -> GenerateRequest {
+pub(super) fn prompt(tokens: impl IntoIterator<Item = TokenId>) -> GenerateRequest {
     GenerateRequest::new(Prompt::Tokens(tokens.into_iter().collect()))
 }
 
-fn is_idle(load: &llmo_core::model::Load) -> bool {
+pub(super) fn is_idle(load: &llmo_core::model::Load) -> bool {
     load.in_flight() == 0 && load.kv_used == 0.0
 }
 

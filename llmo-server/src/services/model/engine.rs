@@ -103,6 +103,7 @@ fn llama_cpp(
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
     // The loader leaves the model's own here, if it has one.
     options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });
+    options.prefix_store = super::prefix_store::open(config);
     Ok(Arc::new(LlamaCpp::load(file, options)?))
 }
 

@@ -43,7 +43,7 @@ impl LocalModels {
     /// [`WiringError`] if the store or its sources can't be as configured.
     pub async fn start(config: &Config) -> Result<Arc<Self>, WiringError> {
         let source = model_source(&config.store, false).await?;
-        let loader = Loader::new(source, config.model.clone());
+        let loader = Loader::new(source, config.for_engines());
         let shelf = Shelf::new(loader, Settings::of(&config.model));
         let wanted = wanted(&config.model);
         let pinned: Vec<String> = wanted.iter().map(|wanted| wanted.id.clone()).collect();

@@ -31,6 +31,8 @@ mod loader;
 mod local_models;
 mod memory;
 mod name;
+#[cfg(feature = "llama-cpp")]
+mod prefix_store;
 mod pull;
 mod run;
 mod shelf;
