@@ -87,7 +87,7 @@ impl Model for RoutedModel {
     async fn render(&self, request: GenerateRequest) -> Result<String> {
         let request = &request;
         let call = |served: Arc<Served>| async move { served.client.render(request.clone()).await };
-        let (prompt, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        let (prompt, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
         self.done(&lease);
         Ok(prompt)
     }
@@ -95,7 +95,7 @@ impl Model for RoutedModel {
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
         let request = &request;
         let call = |served: Arc<Served>| async move { served.client.rerank(request.clone()).await };
-        let (ranking, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        let (ranking, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
         self.done(&lease);
         Ok(ranking)
     }
@@ -105,7 +105,7 @@ impl Model for RoutedModel {
         let holders = self.holders();
         if holders.is_empty() && keep_alive != KeepAlive::NOT_AT_ALL {
             let call = |served: Arc<Served>| async move { served.client.keep(keep_alive).await };
-            let ((), lease) = self.dispatcher.dispatch(&self.info.id, None, call).await?;
+            let ((), lease) = self.dispatcher.dispatch(&self.info.id, None, Purpose::Start, call).await?;
             self.done(&lease);
             return Ok(());
         }

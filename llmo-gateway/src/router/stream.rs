@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
-use llmo_core::model::{Delta, Event, EventStream, GenerateRequest, ModelError, Result};
+use llmo_core::model::{Event, EventStream, GenerateRequest, ModelError, Result};
 use tokio::time::Sleep;
 
 use super::continuation::Continuation;

@@ -26,7 +26,7 @@ pub(super) async fn create(
     request.tenant.clone_from(&context.tenant);
     match context.in_time("while reranking", model.rerank(request)).await {
         Ok(ranking) => {
-            measurement.piece();
+            measurement.piece(0);
             measurement.finished(ranking.usage);
             Ok(axum::Json(rerank::answer(&ranking, &call, &call.request.documents, &model.info().id)))
         }

@@ -40,10 +40,24 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/v1/models/{*name}", get(models::get))
         .route("/api/generate", post(spec::create))
         .route("/api/health", get(spec::health))
-use super::{
-    FrontendOptions, anthropic, chat, completions, docs, embeddings, health, models, ollama, rerank, responses, spec,
-    template, tokens,
-};
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/embed", post(ollama::embed))
+        .route("/api/embeddings", post(ollama::embeddings))
+        .route("/api/tags", get(ollama::tags))
+        .route("/api/ps", get(ollama::running))
+        .route("/api/show", post(ollama::show))
+        .route("/api/pull", post(ollama::pull))
+        .route("/api/version", get(ollama::version))
+        .route("/api/delete", any(ollama::not_implemented))
+        .route("/api/copy", post(ollama::not_implemented))
+        .route("/api/create", post(ollama::not_implemented))
+        .route("/api/push", post(ollama::not_implemented))
+        .route("/", get(ollama::root).head(ollama::head))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/page.css", get(docs::style))
+        .route("/docs/page.js", get(docs::script))
+        .route("/apply-template", post(template::apply))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/health", get(health::health))

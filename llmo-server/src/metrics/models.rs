@@ -146,19 +146,19 @@ fn running(load: &Load) -> f64 {
 fn encode(
     encoder: &mut DescriptorEncoder<'_>,
     label: &'static str,
-    models: &[(Arc<str>, Load)],
+    models: &[Seen],
     gauges: &[Gauge],
     counters: &[Count],
 ) -> Result<(), std::fmt::Error> {
     for (name, help, value) in gauges {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (model, load) in models {
+        for Seen { name: model, load, .. } in models {
             ConstGauge::new(value(load)).encode(family.encode_family(&[(label, &**model)])?)?;
         }
     }
     for (name, help, value) in counters {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (model, load) in models {
+        for Seen { name: model, load, .. } in models {
             ConstCounter::new(value(load)).encode(family.encode_family(&[(label, &**model)])?)?;
         }
     }

@@ -20,7 +20,7 @@ pub(in crate::dialect) mod logprobs;
 mod model_fields;
 pub mod models;
 mod refused;
-mod reply;
+
 pub mod rerank;
 pub mod responses;
 mod sampling;

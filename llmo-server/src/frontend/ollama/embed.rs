@@ -49,7 +49,7 @@ async fn run(frontend: &Frontend, context: &Context, call: EmbedCall) -> Result<
     request.cache = context.cache;
     match context.in_time("while embedding", model.embed(request)).await {
         Ok(embeddings) => {
-            measurement.piece();
+            measurement.piece(0);
             measurement.finished(embeddings.usage);
             Ok((embeddings, model.info().clone()))
         }
