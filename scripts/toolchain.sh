@@ -13,7 +13,17 @@ choose_toolchain() {
                 break
             fi
         done
-        [ -n "${CC:-}" ] || note "no clang 17 or newer: llama.cpp is built by the system's compiler and will be slower"
+        [ -n "${CC:-}" ] || without_clang
     fi
     export RUSTFLAGS="${RUSTFLAGS:--C target-cpu=native}"
+}
+
+# The system's compiler: AMX is left out, since gcc 12's kernels die, and users would see a crash instead of a slow model.
+without_clang() {
+    local no_amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+    note "no clang 17 or newer: llama.cpp is built by the system's compiler, without AMX, and may be several times slower"
+    # shellcheck disable=SC2086  # three options
+    if cc $no_amx -fsyntax-only -x c /dev/null >/dev/null 2>&1; then
+        export CFLAGS="${CFLAGS:-} $no_amx" CXXFLAGS="${CXXFLAGS:-} $no_amx"
+    fi
 }

@@ -24,7 +24,11 @@ mod loading;
 mod prefix;
 #[path = "llama_cpp/prompts.rs"]
 mod prompts;
+#[path = "llama_cpp/quantizing.rs"]
+mod quantizing;
 #[path = "llama_cpp/scheduling.rs"]
 mod scheduling;
 #[path = "llama_cpp/tools.rs"]
 mod tools;
+#[path = "llama_cpp/tuning.rs"]
+mod tuning;

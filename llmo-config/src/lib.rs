@@ -25,6 +25,6 @@ pub use error::ConfigError;
 pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use sections::{
-    CacheBackend, CacheConfig, Config, EngineKind, GatewayConfig, Isolation, LimitsConfig, LogConfig, LogFormat,
-    ModelConfig, Policy, StoreBackend, StoreConfig,
+    CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, Int8Weights, Isolation, KvChoice,
+    LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, Tune,
 };

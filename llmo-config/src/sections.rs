@@ -147,7 +147,7 @@ pub struct ModelConfig {
     pub threads: u32,
     /// Most requests waiting for a slot; one more is refused with 429.
     pub max_queued: usize,
-    /// Spend 8 instead of 16 bits where that saves memory (`USE_INT8`).
+    /// Serve models in 8 bits (`USE_INT8`): weights as `int8_weights` says, keys and values where perplexity allows.
     pub int8: bool,
     /// Where beginnings that many prompts share are kept as computed, so that they survive a restart and reach other
     /// replicas: `store` for where the weights are, a directory, or the base URL of a storage service; empty: nowhere.
@@ -157,6 +157,22 @@ pub struct ModelConfig {
     pub prefix_store_max_bytes: u64,
     /// Most of these entries for each model.
     pub prefix_store_max_entries: usize,
+    /// With `int8`: whose weights are converted to 8 bits, on first load, and kept.
+    pub int8_weights: Int8Weights,
+    /// Measure which options are fast on this machine when a model is loaded for the first time.
+    pub tune: Tune,
+    /// Where measurements are remembered; empty: `llmo/tune` in the user's state directory.
+    pub tune_dir: PathBuf,
+    /// How keys and values are stored.
+    pub kv_type: KvChoice,
+    /// Fused attention. An 8-bit cache needs it.
+    pub flash_attention: Choice,
+    /// Threads that read prompts; 0: as many as `threads`, or what the tuner finds.
+    pub threads_batch: u32,
+    /// Most tokens of prompts that are read between two tokens of running streams; 0: 128, or what the tuner finds.
+    pub prefill_chunk: u32,
+    /// Most tokens that are computed at once; 0: a whole run, or what the tuner finds.
+    pub micro_batch: u32,
     /// Where native engines run: auto, process or none.
     pub isolation: Isolation,
     /// An engine that has work and gets nothing done for so many seconds is ended and started again. Only in a process
@@ -199,6 +215,14 @@ impl Default for ModelConfig {
             prefix_store: String::new(),
             prefix_store_max_bytes: 1 << 30,
             prefix_store_max_entries: 64,
+            int8_weights: Int8Weights::Auto,
+            tune: Tune::Auto,
+            tune_dir: PathBuf::new(),
+            kv_type: KvChoice::Auto,
+            flash_attention: Choice::Auto,
+            threads_batch: 0,
+            prefill_chunk: 0,
+            micro_batch: 0,
             isolation: Isolation::Auto,
             stall_seconds: 120,
             auto_pull: false,
@@ -232,6 +256,76 @@ impl Isolation {
     pub fn in_service(self) -> Self {
         if self == Self::Auto { Self::Process } else { self }
     }
+}
+
+impl ModelConfig {
+    /// The directory of measurements: `tune_dir`, or `llmo/tune` in the user's state directory (`XDG_STATE_HOME`, `HOME`).
+    #[must_use]
+    pub fn tune_directory(&self) -> PathBuf {
+        if !self.tune_dir.as_os_str().is_empty() {
+            return self.tune_dir.clone();
+        }
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = || set("HOME").map(|home| home.join(".local/state"));
+        set("XDG_STATE_HOME").or_else(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("llmo/tune")
+    }
+}
+
+/// Whether to measure which options are fast, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Tune {
+    /// Never; measurements that there are are not used.
+    Off,
+    /// A few seconds when a model is loaded for the first time on this machine.
+    #[default]
+    Auto,
+    /// Some minutes when a model is loaded for the first time on this machine.
+    Full,
+}
+
+/// Whose weights are converted to 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Int8Weights {
+    /// Those that are stored in more than 8 bits, and those in fewer where the model takes less memory all the same,
+    /// because its KV cache shrinks by more than its weights grow.
+    #[default]
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KvChoice {
+    /// 16 bits, or what the tuner finds.
+    #[default]
+    Auto,
+    /// 16-bit floats.
+    F16,
+    /// 8-bit integers.
+    Q8_0,
+}
+
+/// Yes, no, or what is found to be better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Choice {
+    /// What is found to be better.
+    #[default]
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// What runs GGUF models.

@@ -39,6 +39,9 @@ enum Role {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = services::model::native_child() {
+        return code;
+    }
     let arguments = Arguments::parse();
     if matches!(arguments.role, Role::Engine) {
         return engine();

@@ -29,6 +29,7 @@ mod range;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod stream_end;
+pub mod variant;
 
 pub use digest::file_sha256;
 pub use error::{Attempt, ModelsError};

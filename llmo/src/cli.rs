@@ -49,7 +49,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// What a model is: architecture, size, context, template, source
+    /// What a model is: architecture, size, context, source; its 8-bit variant, and what the tuner found
     Show {
         /// Its name
         model: String,
@@ -57,6 +57,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure which options are fast for a model on this machine, and remember them
+    Tune(TuneArgs),
     /// Delete models from this machine
     Rm {
         /// Their names
@@ -120,6 +122,24 @@ pub(crate) struct PullArgs {
     /// Accept files whose hash the catalogue does not know
     #[arg(long)]
     pub(crate) unpinned: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TuneArgs {
+    /// Its name (otherwise the default model)
+    pub(crate) model: Option<String>,
+    /// As at the first load: some seconds instead of some minutes
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Measure and print, but remember nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Forget what is remembered of the model, on all machines that share the directory
+    #[arg(long, conflicts_with_all = ["quick", "dry_run"])]
+    pub(crate) forget: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How to generate.

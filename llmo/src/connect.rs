@@ -42,6 +42,16 @@ pub(crate) async fn connect(config: &Config, name: Option<&str>) -> Result<Arc<d
     Ok(LocalModels::load_one(config, name).await?)
 }
 
+/// Does the stack that this configuration describes run?
+#[cfg(feature = "llama-cpp")]
+pub(crate) async fn is_running(config: &Config) -> bool {
+    client()
+        .get(format!("{}/internal/status", api_url(config)))
+        .send()
+        .await
+        .is_ok_and(|answer| answer.status().is_success())
+}
+
 /// What the running stack says of the model; `None` if it doesn't run, isn't llmo, or doesn't serve it.
 async fn served(config: &Config, name: &str) -> Option<ModelInfo> {
     let url = format!("{}/internal/status", api_url(config));

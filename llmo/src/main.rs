@@ -18,6 +18,9 @@ use llmo_config::{Loaded, Loader};
 use llmo_server::http::shutdown_on_signal;
 
 fn main() -> ExitCode {
+    if let Some(code) = llmo_server::services::model::native_child() {
+        return code;
+    }
     let cli = Cli::parse();
     if matches!(cli.command, Command::Engine) {
         return engine();
@@ -75,10 +78,14 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
         Command::Serve { role } => commands::serve::run(*role, config, shutdown_on_signal()).await,
         Command::Pull(arguments) => commands::pull::run(arguments, config).await,
         Command::List { all, json } => commands::library::list(config, *all, *json).await,
-        Command::Show { model, json } => commands::library::show(config, model, *json).await,
+        Command::Show { model, json } => commands::show::show(config, model, *json).await,
         Command::Rm { models } => commands::library::remove(config, models).await,
         Command::Run(arguments) => commands::run::run(arguments, config).await,
         Command::Chat(arguments) => commands::chat::run(arguments, config).await,
+        #[cfg(feature = "llama-cpp")]
+        Command::Tune(arguments) => commands::tune::run(arguments, config).await,
+        #[cfg(not(feature = "llama-cpp"))]
+        Command::Tune(_) => Err(CliError::Message("this program was built without llama.cpp".into())),
         Command::Ps { json } => commands::ps::run(config, *json).await,
         Command::Config { .. }
         | Command::Doctor(_)

@@ -16,25 +16,47 @@ use super::prompt::PromptEncoder;
 use super::sizing::{self, ModelSize};
 use super::vocabulary::Vocabulary;
 use super::weights::Weights;
-use super::{Kernels, LlamaCpp, held, runtime};
+use super::{Kernels, LlamaCpp, held, runtime, tune};
+
+/// A file that llama.cpp has loaded, still without a context.
+pub(super) struct Opened {
+    pub(super) id: String,
+    pub(super) weights: Weights,
+    pub(super) model: Arc<LlamaModel>,
+    pub(super) adapter: Option<Adapter>,
+    pub(super) size: ModelSize,
+    pub(super) vocabulary: Vocabulary,
+}
+
+impl Opened {
+    /// Checks and loads a file.
+    pub(super) fn open(path: &Path, options: &LlamaCppOptions) -> Result<Self, ModelError> {
+        let id = options.id.clone().unwrap_or_else(|| name_of(path));
+        let weights = Weights::open(&id, path)?;
+        let backend = runtime::backend().map_err(ModelError::Internal)?;
+        let mut model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).map_err(|e| {
+            let reason = format!("llama.cpp refuses the file ({e}); its log says why");
+            ModelError::Corrupt { model: id.clone(), reason }
+        })?;
+        let adapter = match &options.adapter {
+            Some(adapter) => Adapter::open(&id, &mut model, path, adapter)?,
+            None => None,
+        };
+        let model = Arc::new(model);
+        let size = ModelSize::of(&model, &weights.architecture);
+        let vocabulary = Vocabulary::new(Arc::clone(&model));
+        Ok(Self { id, weights, model, adapter, size, vocabulary })
+    }
+}
 
 /// Loads a model and starts its engine. See [`LlamaCpp::load`].
 pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, ModelError> {
-    let id = options.id.clone().unwrap_or_else(|| name_of(path));
-    let weights = Weights::open(&id, path)?;
-    let backend = runtime::backend().map_err(ModelError::Internal)?;
-    let mut model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).map_err(|e| {
-        let reason = format!("llama.cpp refuses the file ({e}); its log says why");
-        ModelError::Corrupt { model: id.clone(), reason }
-    })?;
-    let adapter = match &options.adapter {
-        Some(adapter) => Adapter::open(&id, &mut model, path, adapter)?,
-        None => None,
-    };
-    let model = Arc::new(model);
-    let size = ModelSize::of(&model, &weights.architecture);
+    let opened = Opened::open(path, &options)?;
+    // What is wrong with the options is said before anything is measured.
+    sizing::shape(&options, opened.size)?;
+    let options = tune::choose(options, &opened);
+    let Opened { id, weights, model, adapter, size, vocabulary } = opened;
     let shape = sizing::shape(&options, size)?;
-    let vocabulary = Vocabulary::new(Arc::clone(&model));
     let template = model.chat_template(None).ok().and_then(|template| template.to_string().ok());
     let prompts = PromptEncoder::new(&id, vocabulary.clone(), template.as_deref());
     let info = info(id, &options, &weights, &model, &shape, &prompts);
@@ -54,7 +76,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
     tracing::info!(
         model = info.id, quantisation = %info.quantisation, slots = shape.slots,
         context_length = shape.context_length, kv_mib = size.kv_bytes(&shape) >> 20, threads = shape.threads,
-        kv_type = ?shape.kv_type, "model loaded"
+        kv_type = %shape.kv_type, "model loaded"
     );
     let grammars = held::grammars(&vocabulary);
     Ok(LlamaCpp { info, grammars, vocabulary, prompts: Arc::new(prompts), mailbox, _thread: thread })
@@ -89,6 +111,7 @@ fn start(
 ) -> Result<EngineThread, ModelError> {
     let (report, reported) = mpsc::sync_channel(1);
     let thread = EngineThread::spawn(mailbox, move |mailbox| {
+        let _present = runtime::Presence::new();
         let context = Context::new(&model, &shape).and_then(|mut context| {
             adapter.as_mut().map_or(Ok(()), |adapter| context.apply(adapter)).map(|()| context)
         });

@@ -14,7 +14,8 @@
 //!
 //! * [`options`]: what can be chosen. `sizing`: what follows from it.
 //! * `weights`, `load`: a file becomes a model. `adapter`: LoRA over it. `runtime`: llama.cpp's process-wide state.
-//! * `kernels`: which of llama.cpp's kernels compute.
+//! * [`tune`]: which options are fast here. `kernels`: which of llama.cpp's kernels compute.
+//! * [`quantize`]: weights stored in another way.
 //! * `vocabulary`, `prompt`: text to tokens and back. `held`: grammars and calls of functions.
 //! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements.
 //!
@@ -34,8 +35,10 @@ mod model;
 pub mod options;
 mod prefix_store;
 mod prompt;
+pub mod quantize;
 mod runtime;
 mod sizing;
+pub mod tune;
 mod vocabulary;
 mod weights;
 
@@ -43,6 +46,7 @@ pub use kernels::Kernels;
 pub use model::LlamaCpp;
 pub use options::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode, Tuning};
 pub use prefix_store::PrefixStore;
+pub use sizing::kv_cache_bytes;
 pub use weights::check;
 
 /// What tests of other modules need of a real vocabulary.

@@ -1,13 +1,14 @@
 //! llama.cpp's process-wide state.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::{LlamaCppError, LogOptions, send_logs_to_tracing};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// llama.cpp, started at the first call and never stopped: models may live as long as the process. Its log goes to
 /// `tracing`, under the target `llama-cpp-2`.
@@ -28,6 +29,33 @@ pub(super) fn exclusively<T>(work: impl FnOnce() -> T) -> T {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     work()
+}
+
+/// Engines that are loaded in this process.
+static ENGINES: AtomicUsize = AtomicUsize::new(0);
+/// Held by whoever measures.
+static MEASURING: Mutex<()> = Mutex::new(());
+
+/// Says that an engine is loaded, for as long as it lives.
+pub(super) struct Presence(());
+
+impl Presence {
+    pub(super) fn new() -> Self {
+        ENGINES.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        ENGINES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The right to measure: no engine is loaded, and nobody else measures. An engine that is loaded meanwhile makes the
+/// measurement noisy, which is noticed.
+pub(super) fn alone() -> Option<MutexGuard<'static, ()>> {
+    MEASURING.try_lock().filter(|_| ENGINES.load(Ordering::Relaxed) == 0)
 }
 
 /// Creates a context. One at a time: llama.cpp changes the model while it does so.

@@ -61,6 +61,16 @@ impl ModelSize {
     }
 }
 
+/// Bytes that the KV cache would take for a model that was trained for sequences of `trained_for` tokens and has so many keys and
+/// values a token: known before it is loaded, from its header.
+///
+/// # Errors
+/// [`ModelError::InvalidRequest`], naming the option that is out of range.
+pub fn kv_cache_bytes(options: &LlamaCppOptions, trained_for: u32, kv_values: u64) -> Result<u64, ModelError> {
+    let size = ModelSize { trained_for, kv_values };
+    Ok(size.kv_bytes(&shape(options, size)?))
+}
+
 /// Decides the shape of the context.
 ///
 /// # Errors
@@ -122,7 +132,9 @@ fn affordable_tokens(options: &LlamaCppOptions, size: ModelSize) -> u64 {
         0 => memory::available().map_or(BUDGET_UNKNOWN, |free| (free / 100 * SHARE).min(BUDGET_AT_MOST)),
         bytes => bytes,
     };
-    budget / options.kv_type.unwrap_or_default().bytes(size.kv_values).max(1)
+    // Whoever asks for 8 bits wants memory back, not longer sequences for the same memory.
+    let kv_type = if options.tuning.int8_kv { KvType::F16 } else { options.kv_type.unwrap_or_default() };
+    budget / kv_type.bytes(size.kv_values).max(1)
 }
 
 fn within(name: &str, value: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, ModelError> {

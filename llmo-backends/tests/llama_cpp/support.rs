@@ -60,3 +60,15 @@ pub(crate) async fn until(model: &LlamaCpp, what: impl Fn(&Load) -> bool) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
+
+/// Runs an ignored test of this program in a process of its own, where no other test loads engines.
+pub(crate) fn alone(test: &str) {
+    let program = std::env::current_exe().expect("this program has a path");
+    let output = std::process::Command::new(program)
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .output()
+        .expect("this program runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+}

@@ -27,6 +27,7 @@ mod pour;
 mod progress;
 mod registry;
 mod source;
+mod variant;
 mod wheel;
 
 use std::path::Path;
@@ -37,6 +38,7 @@ use llmo_core::store::StoreError;
 
 pub use options::{PullOptions, SourceKind};
 pub use progress::{Phase, Progress, Silent};
+pub use variant::VariantSource;
 
 use crate::catalogue::Catalogue;
 use crate::error::{Attempt, ModelsError};

@@ -1,4 +1,4 @@
-//! `llmo list`, `show` and `rm`: the models on this machine.
+//! `llmo list` and `rm`: the models on this machine.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use llmo_config::Config;
 use llmo_server::wiring::{WiringError, local_store};
 use llmo_store::catalogue::Catalogue;
 use llmo_store::manifest::Manifest;
-use llmo_store::models::{ModelDetails, ModelLibrary};
+use llmo_store::models::ModelLibrary;
 use serde_json::{Value, json};
 
 use crate::error::{CliError, Result};
@@ -38,34 +38,6 @@ pub(crate) async fn list(config: &Config, all: bool, as_json: bool) -> Result {
     Ok(())
 }
 
-pub(crate) async fn show(config: &Config, model: &str, as_json: bool) -> Result {
-    let details = library(config).await?.show(model).await.map_err(WiringError::from)?;
-    if as_json {
-        say!("{:#}", json!(details));
-        return Ok(());
-    }
-    let ModelDetails { manifest, facts, .. } = &details;
-    let unknown = || "unknown".to_owned();
-    let fields = [
-        ("model", manifest.id.clone()),
-        ("title", manifest.title.clone()),
-        ("architecture", facts.architecture.clone().unwrap_or_else(unknown)),
-        ("parameters", facts.parameters.map_or_else(unknown, |n| format!("{:.1} million", n as f64 / 1e6))),
-        ("quantisation", facts.quantisation.clone().unwrap_or_else(unknown)),
-        ("context", facts.context_length.map_or_else(unknown, |n| format!("{n} tokens"))),
-        ("chat template", if facts.chat_template { "yes" } else { "no" }.to_owned()),
-        ("license", manifest.license.clone()),
-        ("source", manifest.source.clone()),
-    ];
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        say!("{name:<14} {value}");
-    }
-    for file in &manifest.files {
-        say!("{:<14} {} ({} bytes, sha256 {})", "file", file.name, file.size, file.sha256);
-    }
-    Ok(())
-}
-
 pub(crate) async fn remove(config: &Config, models: &[String]) -> Result {
     let library = library(config).await?;
     for model in models {
@@ -82,7 +54,7 @@ fn row(manifest: &Manifest, installed: bool) -> Value {
     })
 }
 
-async fn library(config: &Config) -> Result<ModelLibrary> {
+pub(super) async fn library(config: &Config) -> Result<ModelLibrary> {
     let store = local_store(&config.store).await?;
     let catalogue = Catalogue::builtin().map_err(WiringError::from)?;
     Ok(ModelLibrary::new(Arc::new(store), Arc::new(catalogue)))

@@ -8,4 +8,7 @@ pub(crate) mod pull;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod shell;
+pub(crate) mod show;
+#[cfg(feature = "llama-cpp")]
+pub(crate) mod tune;
 pub(crate) mod up;

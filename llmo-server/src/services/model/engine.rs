@@ -78,6 +78,53 @@ fn isolated(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig)
     llama_cpp(file, id, digest, config)
 }
 
+/// What the configuration says to llama.cpp. What it leaves open is for the tuner.
+#[cfg(feature = "llama-cpp")]
+pub(super) fn llama_cpp_options(
+    id: &str,
+    digest: Option<String>,
+    config: &ModelConfig,
+) -> llmo_backends::llama_cpp::LlamaCppOptions {
+    use llmo_backends::llama_cpp::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode};
+    use llmo_config::{Choice, KvChoice, Tune};
+    let given = |value: u32| (value > 0).then_some(value);
+    let mut options = LlamaCppOptions::default();
+    options.id = Some(id.to_owned());
+    options.digest = digest;
+    options.context_length = given(config.context_length);
+    options.threads = given(config.threads);
+    options.threads_batch = given(config.threads_batch);
+    options.prefill_chunk = given(config.prefill_chunk);
+    options.micro_batch = given(config.micro_batch);
+    options.kv_type = match config.kv_type {
+        KvChoice::F16 => Some(KvType::F16),
+        KvChoice::Q8_0 => Some(KvType::Q8_0),
+        _ => None,
+    };
+    options.flash_attention = match config.flash_attention {
+        Choice::On => Some(true),
+        Choice::Off => Some(false),
+        _ => None,
+    };
+    options.tuning.mode = match config.tune {
+        Tune::Off => TuneMode::Off,
+        Tune::Full => TuneMode::Full,
+        _ => TuneMode::Auto,
+    };
+    options.tuning.directory = Some(config.tune_directory());
+    options.tuning.int8_kv = config.int8;
+    if config.slots > 0 {
+        options.slots = config.slots;
+    }
+    if config.speculation {
+        options.speculation = Speculation::Auto;
+    }
+    // The loader leaves the model's own here, if it has one.
+    options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });
+    options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
+    options
+}
+
 #[cfg(feature = "llama-cpp")]
 fn llama_cpp(
     file: &Path,
@@ -85,24 +132,8 @@ fn llama_cpp(
     digest: Option<String>,
     config: &ModelConfig,
 ) -> Result<Arc<dyn Model>, ModelError> {
-    use llmo_backends::llama_cpp::{KvType, LlamaCpp, LlamaCppOptions, LoraOptions, Speculation};
-    let mut options = LlamaCppOptions::default();
-    options.id = Some(id.to_owned());
-    options.digest = digest;
-    options.context_length = (config.context_length > 0).then_some(config.context_length);
-    options.threads = (config.threads > 0).then_some(config.threads);
-    if config.slots > 0 {
-        options.slots = config.slots;
-    }
-    if config.int8 {
-        options.kv_type = Some(KvType::Q8_0);
-    }
-    if config.speculation {
-        options.speculation = Speculation::Auto;
-    }
-    options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
-    // The loader leaves the model's own here, if it has one.
-    options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });
+    use llmo_backends::llama_cpp::LlamaCpp;
+    let mut options = llama_cpp_options(id, digest, config);
     options.prefix_store = super::prefix_store::open(config);
     Ok(Arc::new(LlamaCpp::load(file, options)?))
 }

@@ -83,6 +83,12 @@ fn context_length(header: &GgufHeader, config: &ModelConfig) -> u64 {
 
 /// Bytes of the keys and values of one token over all layers.
 fn kv_bytes(header: &GgufHeader, int8: bool) -> u64 {
+    let values = kv_values(header);
+    if int8 { values.saturating_mul(34) / 32 } else { values.saturating_mul(2) }
+}
+
+/// Keys and values of one token over all layers.
+pub(super) fn kv_values(header: &GgufHeader) -> u64 {
     let heads = number(header, "attention.head_count").max(1);
     let kv_heads = match number(header, "attention.head_count_kv") {
         0 => heads,
@@ -92,8 +98,7 @@ fn kv_bytes(header: &GgufHeader, int8: bool) -> u64 {
     let or_usual = |stored: u64| if stored == 0 { per_head } else { stored };
     let length = or_usual(number(header, "attention.key_length"))
         .saturating_add(or_usual(number(header, "attention.value_length")));
-    let values = header.block_count().unwrap_or(0).saturating_mul(kv_heads).saturating_mul(length);
-    if int8 { values.saturating_mul(34) / 32 } else { values.saturating_mul(2) }
+    header.block_count().unwrap_or(0).saturating_mul(kv_heads).saturating_mul(length)
 }
 
 fn number(header: &GgufHeader, name: &str) -> u64 {

@@ -14,7 +14,7 @@ use llmo_store::pull::{Phase, Progress, Puller};
 use super::budget::Need;
 use super::entry::{Entry, Source};
 use super::stamps::Stamps;
-use super::{engine, header};
+use super::{engine, header, int8};
 
 /// Why a model is not in memory.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Loader {
         };
         config.adapters = adapter.cloned().into_iter().collect();
         match &of.source {
-            Source::File(file) => self.file(file.clone(), &entry.id, adapter, config).await,
+            Source::File(file) => self.file(file.clone(), &entry.id, adapter, config, show(entry)).await,
             _ => self.installed(of, &entry.id, adapter, config, show(entry)).await,
         }
     }
@@ -83,13 +83,20 @@ impl Loader {
         id: &str,
         adapter: Option<&AdapterConfig>,
         config: ModelConfig,
+        progress: Arc<dyn Progress>,
     ) -> Result<Prepared, Failed> {
-        let stamps = self.stamps.clone();
-        let (path, measured_with, adapter, id) = (file.clone(), config.clone(), adapter.cloned(), id.to_owned());
-        let work = move || {
+        let (stamps, path) = (self.stamps.clone(), file.clone());
+        let digest = move || {
             let unreadable = |e| ModelError::Internal(format!("cannot read MODEL_PATH={}: {e}", path.display()));
             // The digest is part of every cache key: a file that was replaced must not answer from its predecessor's cache.
-            let digest = stamps.digest(&path).map_err(unreadable)?;
+            stamps.digest(&path).map_err(unreadable)
+        };
+        let digest = off_runtime(digest).await.map_err(Failed::for_good)?;
+        let (file, digest) = int8::as_configured_file(file, id, digest, &self.source, &config, &*progress)
+            .await
+            .map_err(|error| store_error(id, error))?;
+        let (path, measured_with, adapter, id) = (file.clone(), config.clone(), adapter.cloned(), id.to_owned());
+        let work = move || {
             let need = gguf_need(&path, &id, &measured_with)?;
             with_adapter(&id, digest, need, adapter.as_ref())
         };
@@ -113,6 +120,7 @@ impl Loader {
         };
         progress.phase(&Phase::Installing { model: of.id.clone() });
         self.verify(&model).await.map_err(failed)?;
+        let model = int8::as_configured(model, &self.source, &config, &*progress).await.map_err(failed)?;
         let digest = model.manifest.weights_file().map(|file| file.sha256.clone()).unwrap_or_default();
         let (adapter, name, measured_with) = (adapter.cloned(), id.to_owned(), config.clone());
         let (local, size) = (model.clone(), model.manifest.size());

@@ -27,6 +27,7 @@ mod error;
 mod handle;
 mod header;
 mod installed;
+mod int8;
 mod loader;
 mod local_models;
 mod memory;
@@ -38,12 +39,17 @@ mod run;
 mod shelf;
 mod stamps;
 mod status;
+#[cfg(feature = "llama-cpp")]
+mod tuning;
 
 pub use admin::admin_routes;
 pub use error::ServiceError;
+pub use int8::native::child as native_child;
 pub use local_models::LocalModels;
 pub use run::run;
 pub use status::status_route;
 
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "llama-cpp")]
+pub use tuning::Tunable;
