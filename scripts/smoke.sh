@@ -119,10 +119,10 @@ verdict "the Python clients' tests" "$venv/bin/pytest" -q -p no:cacheprovider te
 # Modules are looked for from the file upwards, so the test is run where they are.
 node_dir=${CARGO_TARGET_DIR:-target}/e2e-node
 mkdir -p "$node_dir"
-cmp -s tests/e2e/node/package.json "$node_dir/package.json" && [ -d "$node_dir/node_modules/openai" ] || {
+if ! cmp -s tests/e2e/node/package.json "$node_dir/package.json" || ! [ -d "$node_dir/node_modules/openai" ]; then
     cp tests/e2e/node/package.json "$node_dir/"
     npm install --prefix "$node_dir" --no-audit --no-fund --loglevel=error
-}
+fi
 cp tests/e2e/node/openai.test.mjs "$node_dir/"
 verdict "the npm client's tests" npm test --silent --prefix "$node_dir"
 

@@ -9,6 +9,7 @@
 mod caching;
 mod conformance;
 mod dashboard;
+mod dialects;
 mod failover;
 mod fleet;
 mod probing;

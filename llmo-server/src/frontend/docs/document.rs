@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 const BASE: &str = include_str!("openapi/base.json");
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("openai", include_str!("openapi/openai.json")),
+    ("beside", include_str!("openapi/beside.json")),
     ("anthropic", include_str!("openapi/anthropic.json")),
     ("ollama", include_str!("openapi/ollama.json")),
     ("plain", include_str!("openapi/plain.json")),
