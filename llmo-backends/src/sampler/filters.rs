@@ -34,6 +34,7 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     /// Every token that has a logit above minus infinity.
+    #[cfg(test)]
     pub(crate) fn take_all(&mut self, logits: &[f32]) {
         self.start();
         let tokens = logits.iter().enumerate().filter(|(_, logit)| **logit > f32::NEG_INFINITY);

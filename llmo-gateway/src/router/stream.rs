@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use llmo_core::model::{Delta, Event, EventStream, ModelError, Result};
+use llmo_core::model::{Event, EventStream, ModelError, Result};
 use tokio::time::Sleep;
 
 use super::Dispatcher;
