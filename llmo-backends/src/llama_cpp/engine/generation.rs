@@ -82,7 +82,7 @@ impl Generation {
             sampler,
             matcher,
             shown,
-            generated: resumed.len() as u32,
+            generated: resumed as u32,
             request,
             prompt,
             max_tokens,
