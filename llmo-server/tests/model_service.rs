@@ -90,6 +90,7 @@ async fn the_status_is_made_of_cores_own_types() {
     assert_eq!(load.slots, load.slots_free);
     let metrics = reqwest::get(format!("{}/metrics", service.url)).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("llmo_models_loaded 2"), "{metrics}");
+    assert!(metrics.contains("llmo_model_load_duration_seconds{model=\"smollm2-135m\"} "), "{metrics}");
 }
 
 #[tokio::test]

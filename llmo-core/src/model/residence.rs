@@ -156,13 +156,15 @@ pub struct Residence {
     pub expires_at: Option<u64>,
     /// It is never unloaded.
     pub pinned: bool,
+    /// How long loading it took, if it is there and that is known.
+    pub loaded_in: Option<Duration>,
 }
 
 impl Residence {
     /// It is there, and takes so much.
     #[must_use]
     pub fn new(state: ResidenceState, bytes: u64) -> Self {
-        Self { state, bytes, expires_at: None, pinned: false }
+        Self { state, bytes, expires_at: None, pinned: false, loaded_in: None }
     }
 }
 

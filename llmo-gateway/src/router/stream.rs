@@ -174,7 +174,7 @@ impl RoutedStream {
             return Some(error);
         };
         let mut request = request.clone();
-        request.output_prefix = self.journal.tokens().to_vec();
+        self.journal.resume(&mut request);
         let continuation = Continuation {
             dispatcher: Arc::clone(&self.dispatcher),
             model: Arc::clone(&self.model),

@@ -67,6 +67,14 @@ impl Collector for Source {
         let last = self.last.lock().clone();
         let loaded = encoder.encode_descriptor("llmo_models_loaded", "Models that answer", None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(last.len()).unwrap_or(i64::MAX)).encode(loaded)?;
+        let help = "Time that the model took to load, the last time";
+        let mut family =
+            encoder.encode_descriptor("llmo_model_load_duration_seconds", help, None, MetricType::Gauge)?;
+        for seen in &last {
+            if let Some(took) = seen.load.residence.and_then(|residence| residence.loaded_in) {
+                ConstGauge::new(took.as_secs_f64()).encode(family.encode_family(&[("model", &*seen.name)])?)?;
+            }
+        }
         encode(&mut encoder, "model", &last, &GAUGES, &COUNTERS)?;
         encode_processes(&mut encoder, &last)
     }

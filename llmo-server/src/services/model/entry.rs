@@ -82,6 +82,8 @@ pub(super) struct Resident {
     pub(super) need: Need,
     pub(super) users: u32,
     pub(super) loaded_at: Instant,
+    /// How long loading took.
+    pub(super) loaded_in: Duration,
     pub(super) used_at: Instant,
     pub(super) keep_alive: KeepAlive,
     /// It goes as soon as nobody uses it, and nobody new may.
@@ -209,6 +211,7 @@ impl Entry {
             State::Ready(resident) => {
                 let mut residence = Residence::new(ResidenceState::Loaded, resident.need.total());
                 residence.expires_at = resident.expires().filter(|_| !self.pinned).map(|at| unix_seconds(at, now));
+                residence.loaded_in = Some(resident.loaded_in);
                 (resident.model.load(), residence)
             }
         };

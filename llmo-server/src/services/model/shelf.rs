@@ -297,6 +297,7 @@ impl Shelf {
                     need,
                     users: 0,
                     loaded_at: now,
+                    loaded_in: took,
                     used_at: now,
                     keep_alive: keep_alive.unwrap_or(self.settings.keep_alive),
                     leaving: self.get(&entry.id).is_none_or(|known| !Arc::ptr_eq(&known, &entry)),
