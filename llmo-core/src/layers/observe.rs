@@ -152,7 +152,7 @@ impl Stream for Observed {
         let now = Instant::now();
         match &event {
             Some(Ok(Event::Delta(delta))) => {
-                if !this.text_seen && !(delta.text.is_empty() && delta.tool_calls.is_empty()) {
+                if !(this.text_seen || delta.text.is_empty() && delta.tool_calls.is_empty()) {
                     this.text_seen = true;
                     this.watch.tell(|observation| observation.first_text(now));
                 }
