@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use llmo_backends::remote::request::{self, Upstream};
 use llmo_backends::remote::response::{Read, Reader};
 use llmo_backends::remote::sse::SseParser;
-use llmo_core::model::{DryParams, Event, GenerateRequest, Message, MirostatParams, Prompt, SamplingParams};
+use llmo_core::model::{
+    Constraint, DryParams, Event, GenerateRequest, Message, MirostatParams, Prompt, Role, SamplingParams, Tool, ToolCall,
+    ToolChoice,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -52,6 +55,21 @@ fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
     mirostat.mu = Some(7.25);
     extended.sampling.mirostat = Some(mirostat);
     (extended.stop_tokens, extended.prompt_logprobs) = (vec![2], Some(2));
+    let mut called = Message::assistant("");
+    called.tool_calls.push(ToolCall::new("call_1", "weather", "{\"city\": \"Paris\"}"));
+    let mut result = Message::new(Role::Tool, "17");
+    result.tool_call_id = Some("call_1".into());
+    let mut tools = GenerateRequest::new(Prompt::Chat(vec![Message::user("Hi"), called, result]));
+    tools.tools = vec![Tool::new("weather", json!({"type": "object"}))];
+    tools.tool_choice = ToolChoice::Named("weather".into());
+    tools.parallel_tool_calls = false;
+    tools.output_prefix = vec![1, 2];
+    let mut schema = GenerateRequest::ask("Hi");
+    schema.constraint = Some(Constraint::JsonSchema(json!({"type": "object"})));
+    let mut grammar = GenerateRequest::complete("Hi");
+    grammar.constraint = Some(Constraint::Gbnf("root ::= \"a\"".into()));
+    let mut choice = GenerateRequest::ask("Hi");
+    choice.constraint = Some(Constraint::Choice(vec!["a".into(), "b".into()]));
     let neutral = GenerateRequest::ask("Hi").sampling(SamplingParams::at_temperature(1.0));
     vec![
         ("chat_greedy", GenerateRequest::ask("Hi"), true),
@@ -61,6 +79,10 @@ fn requests() -> Vec<(&'static str, GenerateRequest, bool)> {
         ("text", GenerateRequest::complete("Once upon a time").max_tokens(5), true),
         ("tokens", tokens, true),
         ("tokens_with_every_extension", extended, true),
+        ("tools", tools, true),
+        ("schema", schema, false),
+        ("grammar", grammar, true),
+        ("choice", choice, true),
     ]
 }
 

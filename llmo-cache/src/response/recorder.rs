@@ -1,6 +1,6 @@
 //! Collecting a generation while it passes by.
 
-use llmo_core::model::{Delta, Event, Finish};
+use llmo_core::model::{Delta, Event, Finish, ToolCallDelta};
 
 use super::codec::Generation;
 
@@ -89,8 +89,12 @@ fn size(delta: &Delta) -> usize {
         let top: usize = entry.top.iter().map(|top| top.bytes.len() + 8).sum();
         entry.bytes.len() + 8 + top
     });
+    let texts = |call: &ToolCallDelta| {
+        [call.id.as_ref(), call.name.as_ref()].into_iter().flatten().map(String::len).sum::<usize>()
+    };
+    let calls = delta.tool_calls.iter().map(|call| call.arguments.len() + texts(call) + 8).sum::<usize>();
     let prompt = delta.prompt.iter().map(|entry| entry.bytes.len() + 12 + 12 * entry.top.len()).sum::<usize>();
-    DELTA_OVERHEAD + prompt + delta.text.len() + 3 * delta.tokens.len() + logprobs.sum::<usize>()
+    DELTA_OVERHEAD + prompt + delta.text.len() + 3 * delta.tokens.len() + logprobs.sum::<usize>() + calls
 }
 
 #[cfg(test)]
@@ -98,6 +102,20 @@ mod tests {
     use llmo_core::model::{FinishReason, Timings, Usage};
 
     use super::*;
+
+    #[test]
+    fn calls_of_functions_are_kept_whole() {
+        let mut recorder = Recorder::new(1 << 20);
+        let pieces: Vec<_> = (0..20).map(|n| ToolCallDelta::arguments(0, n.to_string())).collect();
+        for piece in &pieces {
+            let mut delta = Delta::default();
+            delta.tool_calls.push(piece.clone());
+            assert!(matches!(recorder.observe(&Event::Delta(delta)), Recorded::Nothing));
+        }
+        let Recorded::Complete(generation) = recorder.observe(&finish()) else { panic!("not complete") };
+        let kept: Vec<_> = generation.deltas.into_iter().flat_map(|delta| delta.tool_calls).collect();
+        assert_eq!(kept, pieces);
+    }
 
     fn word(n: u32) -> Event {
         Event::Delta(Delta::new(format!("w{n} "), vec![n]))

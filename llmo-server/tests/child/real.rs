@@ -22,11 +22,8 @@ fn weights() -> PathBuf {
 }
 
 async fn smollm2() -> Arc<ChildModel> {
-    let mut config = ModelConfig::default();
-    config.context_length = 1024;
-    config.slots = 8;
     // One thread: see llmo-backends/tests/llama_cpp/support.rs.
-    config.threads = 1;
+    let config = ModelConfig { context_length: 1024, slots: 8, threads: 1, ..ModelConfig::default() };
     Arc::new(ChildModel::load(Spec::gguf(weights(), "smollm2-135m", None, &config), options()).await.unwrap())
 }
 

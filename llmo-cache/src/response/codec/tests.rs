@@ -97,5 +97,5 @@ fn an_entry_does_not_decode_under_another_key_or_as_another_kind() {
 fn a_short_answer_is_stored_in_few_bytes() {
     let deltas = (0..10).map(|n| Delta::new("word ", vec![n])).collect();
     let generation = Generation { deltas, finish: Finish::new(FinishReason::Stop, Usage::new(20, 10)) };
-    assert!(encode(&key(), &generation).unwrap().len() < HEADER_BYTES + 10 * 10);
+    assert!(encode(&key(), &generation).unwrap().len() < HEADER_BYTES + 10 * 11);
 }

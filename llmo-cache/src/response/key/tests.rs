@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
-use llmo_core::model::{Adapter, CacheUse, Constraint, DryParams, MirostatParams, Quantisation, Role, ToolChoice};
+use llmo_core::model::{
+    Adapter, CacheUse, Constraint, DryParams, MirostatParams, Quantisation, Role, Tool, ToolChoice,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -69,14 +71,15 @@ fn changes() -> impl Strategy<Value = fn(&mut GenerateRequest)> {
         |r| r.sampling.seed = Some(r.sampling.seed.map_or(0, |n| n + 1)),
         |r| r.sampling.logit_bias.push((0, 0.0)),
         |r| r.sampling.penalty_window += 1,
-        |r| r.sampling.dry = Some(DryParams::default()),
-        |r| r.sampling.mirostat = Some(MirostatParams::default()),
-        |r| r.prompt_logprobs = Some(1),
+        |r| r.sampling.dry = r.sampling.dry.take().xor(Some(DryParams::default())),
+        |r| r.sampling.mirostat = r.sampling.mirostat.take().xor(Some(MirostatParams::default())),
+        |r| r.prompt_logprobs = r.prompt_logprobs.take().xor(Some(1)),
+        |r| r.constraint = r.constraint.take().xor(Some(Constraint::JsonObject)),
         |r| r.output_prefix.push(0),
-        |r| r.constraint = Some(Constraint::JsonObject),
-        |r| r.tool_choice = ToolChoice::Required,
+        |r| r.tools.push(Tool::new("f", serde_json::Value::Null)),
+        |r| r.tool_choice = if r.tool_choice == ToolChoice::None { ToolChoice::Auto } else { ToolChoice::None },
         |r| r.parallel_tool_calls = !r.parallel_tool_calls,
-        |r| r.adapter = Some(Adapter::new("a")),
+        |r| r.adapter = r.adapter.take().xor(Some(Adapter::new("a"))),
         |r| match &mut r.prompt {
             Prompt::Chat(messages) => messages.push(Message::user("")),
             Prompt::Text(text) => text.push('x'),

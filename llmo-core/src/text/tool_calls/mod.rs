@@ -9,7 +9,7 @@
 //!                                              └─► text and pieces of calls
 //! ```
 //!
-//! * [`format`]: the forms. [`generic`]: a form for models that were taught none. [`grammar`]: calls that must be made.
+//! * [`mod@format`]: the forms. [`generic`]: a form for models that were taught none. [`grammar`]: calls that must be made.
 //! * [`parser`]: incremental; how the text is cut into pieces does not change what comes out.
 
 mod body;

@@ -65,8 +65,8 @@ pub(super) fn gguf(
 fn isolated(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
     use super::child::{ChildModel, ChildOptions, Spec};
     llmo_backends::llama_cpp::check(id, file)?;
-    let mut options = ChildOptions::default();
-    options.stall = std::time::Duration::from_secs(config.stall_seconds.max(1));
+    let stall = std::time::Duration::from_secs(config.stall_seconds.max(1));
+    let options = ChildOptions { stall, ..ChildOptions::default() };
     let runtime = tokio::runtime::Handle::try_current().map_err(|e| ModelError::Internal(e.to_string()))?;
     let loading = ChildModel::load(Spec::gguf(file, id, digest, config), options);
     Ok(Arc::new(runtime.block_on(loading)?))

@@ -146,7 +146,9 @@ impl Suspects {
             let mut ends: Vec<_> =
                 self.records.iter().map(|(&fingerprint, record)| (record.until, fingerprint)).collect();
             ends.sort_unstable_by_key(|&(until, _)| until);
-            ends.iter().take(excess).for_each(|(_, fingerprint)| drop(self.records.remove(fingerprint)));
+            for (_, fingerprint) in ends.iter().take(excess) {
+                self.records.remove(fingerprint);
+            }
         }
     }
 }
