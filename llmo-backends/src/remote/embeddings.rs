@@ -21,6 +21,9 @@ pub fn embed(request: &EmbedRequest, upstream: Upstream<'_>) -> Result<Post> {
         }
         body["truncate"] = true.into();
     }
+    if let (true, Some(keep_alive)) = (upstream.extensions, request.keep_alive) {
+        body["keep_alive"] = json!(keep_alive);
+    }
     Ok(Post { path: "/v1/embeddings", body })
 }
 

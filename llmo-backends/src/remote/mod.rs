@@ -25,11 +25,13 @@ mod model;
 pub mod options;
 pub mod patience;
 pub mod request;
+pub mod rerank;
 pub mod response;
 pub mod sse;
 pub mod stream;
 mod tools;
 pub mod transport;
+mod upkeep;
 
 pub use model::RemoteModel;
 pub use options::RemoteOptions;

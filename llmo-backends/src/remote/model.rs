@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use llmo_core::model::{
-    CacheStatus, Constraint, EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, Load, Model, ModelError,
-    ModelInfo, Origin, Prompt, Result, TokenId, TokenizeOptions,
+    CacheStatus, Constraint, EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model,
+    ModelError, ModelInfo, Origin, Prompt, Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
 };
 use reqwest::Response;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use super::request::{Post, Upstream};
 use super::response::{Read, Reader};
 use super::stream::{self, Answer};
 use super::transport::{self, Caller, Transport};
-use super::{embeddings, request};
+use super::{embeddings, request, rerank, upkeep};
 
 /// A model behind an OpenAI-compatible HTTP service. See the [module](super).
 ///
@@ -163,6 +163,40 @@ impl Model for RemoteModel {
         let patience = Patience::new(&self.options, None, Instant::now())?;
         let post = embeddings::detokenize(tokens, self.upstream());
         embeddings::read_text(&self.whole(post, Caller::default(), &patience).await?)
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.require(self.info.capabilities.chat && self.options.extensions, "rendering of its chat template")?;
+        let now = Instant::now();
+        let patience = Patience::new(&self.options, request.deadline, now)?;
+        let caller = Caller {
+            request_id: request.request_id.as_deref(),
+            tenant: request.tenant.as_deref(),
+            remaining: patience.remaining(now),
+            cache: request.cache,
+        };
+        let post = upkeep::apply_template(&request, self.upstream())?;
+        upkeep::read_prompt(&self.whole(post, caller, &patience).await?)
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        self.require(self.info.capabilities.rerank, "reranking")?;
+        let now = Instant::now();
+        let patience = Patience::new(&self.options, request.deadline, now)?;
+        let caller = Caller {
+            request_id: request.request_id.as_deref(),
+            tenant: request.tenant.as_deref(),
+            remaining: patience.remaining(now),
+            ..Caller::default()
+        };
+        let post = rerank::rerank(&request, self.upstream());
+        rerank::read_ranking(&self.whole(post, caller, &patience).await?, request.documents.len())
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.require(self.options.extensions, "being loaded and unloaded")?;
+        let patience = Patience::new(&self.options, None, Instant::now())?;
+        self.whole(upkeep::keep(keep_alive, self.upstream()), Caller::default(), &patience).await.map(drop)
     }
 
     fn load(&self) -> Load {

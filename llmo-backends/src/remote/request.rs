@@ -124,6 +124,12 @@ fn insert_sampling(body: &mut Map<String, Value>, sampling: &SamplingParams) {
 /// min_p 0.05. At temperature 0 they change nothing.
 fn insert_extensions(body: &mut Map<String, Value>, request: &GenerateRequest) {
     let sampling = &request.sampling;
+    if let Some(keep_alive) = request.keep_alive {
+        body.insert("keep_alive".into(), json!(keep_alive));
+    }
+    if let Some(adapter) = &request.adapter {
+        body.insert("lora".into(), json!([{"name": adapter.name, "scale": number(adapter.scale)}]));
+    }
     if request.token_ids {
         body.insert("return_token_ids".into(), true.into());
     }
@@ -150,6 +156,7 @@ fn refuse_extensions(request: &GenerateRequest, model: &str) -> Result<()> {
         ("min_p", sampling.min_p != 0.0),
         ("typical_p", sampling.typical_p != 1.0),
         ("repetition_penalty", sampling.repetition_penalty != 1.0),
+        ("lora", request.adapter.is_some()),
     ];
     match wanted.iter().find(|(_, wanted)| *wanted) {
         Some((name, _)) => Err(ModelError::Unsupported { model: model.into(), what: format!("the parameter {name}") }),

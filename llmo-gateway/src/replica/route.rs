@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use llmo_core::model::{Load, Model, ModelInfo};
+use llmo_core::model::{Load, Model, ModelInfo, Residence, ResidenceState};
 use parking_lot::Mutex;
 
 use super::{Latency, Replica};
@@ -133,10 +133,27 @@ impl Route {
             sum.queued_requests = sum.queued_requests.saturating_add(load.queued_requests);
             sum.queued_tokens = sum.queued_tokens.saturating_add(load.queued_tokens);
             sum.kv_used += load.kv_used;
+            sum.residence = together(sum.residence, load.residence);
         }
         sum.kv_used /= self.served.len().max(1) as f32;
         sum
     }
+}
+
+/// A model is where the best of its replicas has it, takes what all of them take, and goes with the last of them.
+fn together(sum: Option<Residence>, one: Option<Residence>) -> Option<Residence> {
+    let (Some(sum), Some(one)) = (sum, one) else { return sum.or(one) };
+    let mut both = if one.state > sum.state { one } else { sum };
+    let taken = |residence: Residence| match residence.state {
+        ResidenceState::Absent => 0,
+        _ => residence.bytes,
+    };
+    if one.state == sum.state {
+        both.expires_at = sum.expires_at.zip(one.expires_at).map(|(a, b)| a.max(b));
+        both.pinned |= one.pinned;
+    }
+    both.bytes = (taken(sum) + taken(one)).max(both.bytes);
+    Some(both)
 }
 
 #[cfg(test)]
@@ -151,6 +168,22 @@ mod tests {
         seat.warm_from = Some(now);
         assert!((seat.occupancy(now) - 10.0 * warm).abs() < 1e-9);
         assert!((seat.occupancy(now + WARM_UP) - warm).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_model_is_in_memory_where_any_replica_has_it() {
+        let residence = |state, bytes, expires_at| {
+            let mut residence = Residence::new(state, bytes);
+            residence.expires_at = expires_at;
+            Some(residence)
+        };
+        let (loaded, absent) = (ResidenceState::Loaded, ResidenceState::Absent);
+        let mixed = together(residence(absent, 5, None), residence(loaded, 7, Some(9)));
+        assert_eq!(mixed, residence(loaded, 7, Some(9)));
+        let both = together(residence(loaded, 5, Some(11)), residence(loaded, 7, Some(9)));
+        assert_eq!(both, residence(loaded, 12, Some(11)));
+        assert_eq!(together(residence(loaded, 5, None), residence(loaded, 5, Some(9))).unwrap().expires_at, None);
+        assert_eq!(together(None, residence(absent, 5, None)), residence(absent, 5, None));
     }
 
     #[test]

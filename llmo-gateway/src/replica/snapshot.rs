@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use llmo_core::model::{Capabilities, ModelInfo, Quantisation};
+use llmo_core::model::{Capabilities, ModelInfo, Quantisation, ResidenceState};
 
 use super::{Health, Replica, Route, Seat, Served};
 
@@ -87,6 +87,12 @@ fn route(known: &[(&ReplicaState, &Arc<Served>)], now: Instant) -> Route {
     } else {
         usable.iter().map(|(_, served)| &served.info).collect()
     };
+    // Who has it in memory knows it; who has it on disk knows its header.
+    let knows =
+        |served: &Served| served.load().residence.is_none_or(|residence| residence.state == ResidenceState::Loaded);
+    let known_well: Vec<_> =
+        usable.iter().filter(|(_, served)| knows(served)).map(|(_, served)| &served.info).collect();
+    let infos = if known_well.is_empty() { infos } else { known_well };
     let seats = usable.iter().map(|(state, served)| Seat {
         replica: Arc::clone(&state.replica),
         latency: Arc::clone(&served.latency),

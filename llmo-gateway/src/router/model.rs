@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use llmo_core::model::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelInfo, Result, TokenId, TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Ranking, RerankRequest,
+    ResidenceState, Result, TokenId, TokenizeOptions,
 };
 
 use super::Dispatcher;
@@ -82,6 +84,34 @@ impl Model for RoutedModel {
         Ok(text)
     }
 
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        let request = &request;
+        let call = |served: Arc<Served>| async move { served.client.render(request.clone()).await };
+        let (prompt, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        self.done(&lease);
+        Ok(prompt)
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        let request = &request;
+        let call = |served: Arc<Served>| async move { served.client.rerank(request.clone()).await };
+        let (ranking, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, call).await?;
+        self.done(&lease);
+        Ok(ranking)
+    }
+
+    /// Tells every replica that has the model in memory; if none has and it is wanted, one loads it.
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        let holders = self.holders();
+        if holders.is_empty() && keep_alive != KeepAlive::NOT_AT_ALL {
+            let call = |served: Arc<Served>| async move { served.client.keep(keep_alive).await };
+            let ((), lease) = self.dispatcher.dispatch(&self.info.id, None, call).await?;
+            self.done(&lease);
+            return Ok(());
+        }
+        try_join_all(holders.iter().map(|served| served.client.keep(keep_alive))).await.map(drop)
+    }
+
     /// The sum over the replicas that can be used, as they reported it last.
     fn load(&self) -> Load {
         self.dispatcher.pool().snapshot().route(&self.info.id).map_or_else(Load::default, |route| route.load())
@@ -89,6 +119,16 @@ impl Model for RoutedModel {
 }
 
 impl RoutedModel {
+    /// The replicas that have the model in memory, or load it.
+    fn holders(&self) -> Vec<Arc<Served>> {
+        let absent = |served: &Served| {
+            served.load().residence.is_some_and(|residence| residence.state == ResidenceState::Absent)
+        };
+        let snapshot = self.dispatcher.pool().snapshot();
+        let served = snapshot.route(&self.info.id).map_or(&[][..], |route| &route.served);
+        served.iter().filter(|served| !absent(served)).cloned().collect()
+    }
+
     fn done(&self, lease: &Lease) -> String {
         self.dispatcher.judge_started(lease.replica(), None, Instant::now());
         lease.replica().id().to_owned()
