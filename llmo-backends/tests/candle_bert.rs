@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use llmo_backends::candle::bert::BertEmbedder;
 use llmo_core::conformance::model::{ModelSuite, check};
-use llmo_core::model::TokenizeOptions;
+use llmo_core::model::{RerankRequest, TokenizeOptions};
 use llmo_core::{EmbedRequest, GenerateRequest, Model, ModelError};
 use serde::Deserialize;
 
@@ -182,4 +182,51 @@ async fn speed() {
             embeddings.usage.prompt_tokens as f64 / seconds
         );
     }
+}
+
+/// Random weights, with scores that `golden/cross_encoder_reference.py` computed in numpy.
+fn cross_encoder() -> BertEmbedder {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cross_encoder");
+    BertEmbedder::load(&folder, "judge").unwrap()
+}
+
+#[derive(Deserialize)]
+struct Judged {
+    query: String,
+    documents: Vec<String>,
+    scores: Vec<f32>,
+    tokens: u64,
+}
+
+#[tokio::test]
+async fn a_cross_encoder_scores_pairs_as_the_reference_does() {
+    let model = cross_encoder();
+    assert!(model.info().capabilities.rerank && !model.info().capabilities.embed);
+    let expected: Vec<Judged> = serde_json::from_str(include_str!("golden/cross_encoder/expected.json")).unwrap();
+    for judged in expected {
+        let request = RerankRequest::new(judged.query.clone(), judged.documents.clone());
+        let ranking = model.rerank(request).await.unwrap();
+        for (score, wanted) in ranking.scores.iter().zip(&judged.scores) {
+            assert!((score - wanted).abs() < 1e-5, "{}: {:?} {:?}", judged.query, ranking.scores, judged.scores);
+        }
+        assert_eq!((ranking.scores.len(), ranking.usage.prompt_tokens), (judged.scores.len(), judged.tokens));
+    }
+    let mut whole = RerankRequest::new("red car", ["mat ".repeat(30)]);
+    whole.truncate = false;
+    assert_eq!(model.rerank(whole).await.unwrap_err().code(), "context_length_exceeded");
+    assert_eq!(model.embed(EmbedRequest::new(["x"])).await.unwrap_err().code(), "unsupported");
+    assert_eq!(model.rerank(RerankRequest::new("x", [""; 0])).await.unwrap_err().code(), "invalid_request");
+}
+
+#[tokio::test]
+async fn an_embedding_model_ranks_by_the_cosine_of_its_vectors() {
+    let Some(model) = minilm() else { return };
+    let documents = ["Bake it for an hour.", "Use the link on the login page to get a new one.", "Cats purr."];
+    let query = "How do I reset my password?";
+    let ranking = model.rerank(RerankRequest::new(query, documents)).await.unwrap();
+    let vectors = embed(&model, &[query, documents[0], documents[1], documents[2]]).await;
+    for (score, vector) in ranking.scores.iter().zip(&vectors[1..]) {
+        assert!((f64::from(*score) - cosine(&vectors[0], vector)).abs() < 1e-5);
+    }
+    assert!(ranking.scores[1] > ranking.scores[0].max(ranking.scores[2]) + 0.1, "{:?}", ranking.scores);
 }

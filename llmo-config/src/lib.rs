@@ -12,6 +12,7 @@
 //! This is a crate of its own because the gateway, the services and the command line share it and none of them should
 //! depend on another for it.
 
+mod adapter;
 mod error;
 mod layers;
 mod load;
@@ -19,6 +20,7 @@ mod origin;
 mod sections;
 mod spec_env;
 
+pub use adapter::AdapterConfig;
 pub use error::ConfigError;
 pub use load::{Loaded, Loader};
 pub use origin::Origin;

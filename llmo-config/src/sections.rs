@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::AdapterConfig;
+
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -134,6 +136,20 @@ pub struct ModelConfig {
     pub stall_seconds: u64,
     /// Guess tokens ahead from what a stream holds already, where that is faster. The output stays the same.
     pub speculation: bool,
+    /// Fetch a model of the catalogue when it is first asked for. Otherwise only installed models are loaded.
+    pub auto_pull: bool,
+    /// How long a model that was loaded on demand stays in memory after its last use; 0: not at all, -1: for ever. The
+    /// models in `names` stay in any case.
+    pub keep_alive_seconds: i64,
+    /// Most memory that all models together may take, in MiB; 0: three quarters of what this machine, or this
+    /// container, has.
+    pub memory_budget_mb: u64,
+    /// Longest time that a request waits for its model to be loaded.
+    pub load_wait_seconds: u64,
+    /// A model that was loaded less than this ago is not unloaded to make room for another.
+    pub min_resident_seconds: u64,
+    /// LoRA adapters. Each is a model of its own, called `MODEL:NAME`.
+    pub adapters: Vec<AdapterConfig>,
     /// Simulator only: tokens a second and stream.
     pub sim_tokens_per_second: f64,
 }
@@ -154,6 +170,12 @@ impl Default for ModelConfig {
             speculation: false,
             isolation: Isolation::Auto,
             stall_seconds: 120,
+            auto_pull: false,
+            keep_alive_seconds: 300,
+            memory_budget_mb: 0,
+            load_wait_seconds: 120,
+            min_resident_seconds: 10,
+            adapters: Vec::new(),
             sim_tokens_per_second: 100.0,
         }
     }

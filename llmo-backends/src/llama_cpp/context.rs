@@ -8,6 +8,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
+use super::adapter::Adapter;
 use super::forward::{Feed, Forward, ForwardError};
 use super::options::KvType;
 use super::runtime;
@@ -72,6 +73,12 @@ impl<'model> Context<'model> {
         let context = runtime::new_context(model, params)?;
         let batch = LlamaBatch::new(shape.batch as usize, 1);
         Ok(Self { context, forgets_parts: !model.is_recurrent() && !model.is_hybrid(), batch })
+    }
+
+    /// Puts an adapter over the weights, for all sequences.
+    pub(super) fn apply(&mut self, adapter: &mut Adapter) -> Result<(), String> {
+        let applied = self.context.lora_adapter_set(&mut adapter.handle, adapter.scale);
+        applied.map_err(|e| format!("llama.cpp does not take the adapter: {e}"))
     }
 }
 

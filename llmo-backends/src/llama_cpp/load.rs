@@ -8,6 +8,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llmo_core::ModelError;
 use llmo_core::model::{Capabilities, ModelInfo};
 
+use super::adapter::Adapter;
 use super::context::{Context, ContextShape};
 use super::engine::{Engine, EngineThread, Limits, Mailbox, Settings, serve};
 use super::options::LlamaCppOptions;
@@ -22,10 +23,14 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
     let id = options.id.clone().unwrap_or_else(|| name_of(path));
     let weights = Weights::open(&id, path)?;
     let backend = runtime::backend().map_err(ModelError::Internal)?;
-    let model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).map_err(|e| {
+    let mut model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default()).map_err(|e| {
         let reason = format!("llama.cpp refuses the file ({e}); its log says why");
         ModelError::Corrupt { model: id.clone(), reason }
     })?;
+    let adapter = match &options.adapter {
+        Some(adapter) => Adapter::open(&id, &mut model, path, adapter)?,
+        None => None,
+    };
     let model = Arc::new(model);
     let shape = sizing::shape(&options, ModelSize::of(&model, &weights.architecture))?;
     let vocabulary = Vocabulary::new(Arc::clone(&model));
@@ -42,7 +47,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         speculation: options.speculation,
         reader_patience: options.reader_patience,
     };
-    let thread = start(model, shape, settings, Arc::clone(&mailbox))?;
+    let thread = start(model, adapter, shape, settings, Arc::clone(&mailbox))?;
     tracing::info!(
         model = info.id, quantisation = %info.quantisation, slots = shape.slots,
         context_length = shape.context_length, threads = shape.threads, kv_type = ?shape.kv_type, "model loaded"
@@ -54,13 +59,17 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
 /// Starts the engine's thread, which makes the context: the context borrows the model, so both live there.
 fn start(
     model: Arc<LlamaModel>,
+    mut adapter: Option<Adapter>,
     shape: ContextShape,
     settings: Settings,
     mailbox: Arc<Mailbox>,
 ) -> Result<EngineThread, ModelError> {
     let (report, reported) = mpsc::sync_channel(1);
     let thread = EngineThread::spawn(mailbox, move |mailbox| {
-        let context = match Context::new(&model, &shape) {
+        let context = Context::new(&model, &shape).and_then(|mut context| {
+            adapter.as_mut().map_or(Ok(()), |adapter| context.apply(adapter)).map(|()| context)
+        });
+        let context = match context {
             Ok(context) => context,
             Err(error) => {
                 let _ = report.send(Err(error));

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! * [`options`]: what can be chosen. `sizing`: what follows from it.
-//! * `weights`, `load`: a file becomes a model. `runtime`: llama.cpp's process-wide state.
+//! * `weights`, `load`: a file becomes a model. `adapter`: LoRA over it. `runtime`: llama.cpp's process-wide state.
 //! * `kernels`: which of llama.cpp's kernels compute.
 //! * `vocabulary`, `prompt`: text to tokens and back. `held`: grammars and calls of functions.
 //! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements.
@@ -21,6 +21,7 @@
 //! llama.cpp aborts the process on some faults. What reaches it is checked: headers, token ids, positions, batch sizes.
 //! The rest is a matter of running the service in a process of its own.
 
+mod adapter;
 mod context;
 mod cores;
 mod engine;
@@ -38,5 +39,5 @@ mod weights;
 
 pub use kernels::Kernels;
 pub use model::LlamaCpp;
-pub use options::{KvType, LlamaCppOptions, Speculation, TuneMode, Tuning};
+pub use options::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode, Tuning};
 pub use weights::check;

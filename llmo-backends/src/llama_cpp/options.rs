@@ -4,6 +4,7 @@
 //! set stays as it is set.
 
 use std::path::PathBuf;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct LlamaCppOptions {
     pub tuning: Tuning,
     /// Most memory for the KV cache when `context_length` is `None`, in bytes.
     pub kv_budget_bytes: u64,
+    /// A LoRA adapter over the model's weights, for all requests.
+    pub adapter: Option<LoraOptions>,
     /// Most requests that wait for a slot; more are refused as overloaded.
     pub max_queue: u32,
     /// Most prompt tokens that wait for a slot. A single request is always admitted to an empty queue.
@@ -48,6 +51,15 @@ pub struct LlamaCppOptions {
     pub speculation: Speculation,
     /// How long a slot is held for a reader that takes nothing. Then its stream ends with an error.
     pub reader_patience: Duration,
+}
+
+/// A LoRA adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraOptions {
+    /// A GGUF file, made for the model's own architecture and shape.
+    pub path: PathBuf,
+    /// How strongly it works: 0.0 not at all, 1.0 as trained.
+    pub scale: f32,
 }
 
 impl Default for LlamaCppOptions {
@@ -66,6 +78,7 @@ impl Default for LlamaCppOptions {
             kv_unified: false,
             tuning: Tuning::default(),
             kv_budget_bytes: 1 << 30,
+            adapter: None,
             max_queue: 64,
             max_queued_tokens: 65_536,
             speculation: Speculation::default(),

@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRE
 use http::{HeaderValue, StatusCode};
 
 use llmo_server::metrics::Metrics;
+use llmo_server::services::model::admin_routes;
 
 use super::Sources;
 
@@ -37,7 +38,8 @@ pub fn router(sources: Sources, metrics: Arc<Metrics>) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Plane { sources, metrics });
+        .with_state(Plane { sources: sources.clone(), metrics })
+        .merge(admin_routes(Arc::new(sources.models)));
     llmo_server::http::layers::standard(routes)
 }
 

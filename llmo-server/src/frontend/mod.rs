@@ -21,10 +21,12 @@ mod merge;
 mod models;
 mod options;
 mod outlet;
+mod rerank;
 mod router;
 mod spec;
 mod state;
 mod stream;
+mod template;
 mod tokens;
 
 pub use options::FrontendOptions;

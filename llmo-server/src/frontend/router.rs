@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use llmo_core::Models;
 
 use super::state::Frontend;
-use super::{FrontendOptions, chat, completions, embeddings, health, models, spec, tokens};
+use super::{FrontendOptions, chat, completions, embeddings, health, models, rerank, spec, template, tokens};
 use crate::http::layers;
 use crate::metrics;
 
@@ -26,10 +26,15 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/rerank", post(rerank::create))
+        .route("/v1/reranking", post(rerank::create))
+        .route("/rerank", post(rerank::create))
+        .route("/reranking", post(rerank::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*name}", get(models::get))
         .route("/api/generate", post(spec::create))
         .route("/api/health", get(spec::health))
+        .route("/apply-template", post(template::apply))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/health", get(health::health))

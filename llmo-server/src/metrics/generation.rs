@@ -24,6 +24,8 @@ pub enum Operation {
     TextCompletion,
     /// Vectors.
     Embeddings,
+    /// Scores of documents.
+    Rerank,
 }
 
 impl Operation {
@@ -32,6 +34,7 @@ impl Operation {
             Self::Chat => "chat",
             Self::TextCompletion => "text_completion",
             Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use llmo_core::Models;
-use llmo_core::model::{Load, Process};
+use llmo_core::model::{Load, Process, ResidenceState};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -41,9 +41,12 @@ impl Refresh for Source {
     async fn refresh(&self) {
         let mut loads = Vec::new();
         for info in self.models.list().await {
-            // What is listed is loaded, so that this loads nothing. One that can't be had now has no load to tell.
+            // One that can't be had now has no load to tell, nor has one that is only on disk.
             if let Ok(model) = self.models.resolve(&info.id).await {
-                loads.push(Seen { name: self.names.known(&info.id), load: model.load(), process: model.process() });
+                let load = model.load();
+                if load.residence.is_none_or(|residence| residence.state == ResidenceState::Loaded) {
+                    loads.push(Seen { name: self.names.known(&info.id), load, process: model.process() });
+                }
             }
         }
         *self.last.lock() = loads;

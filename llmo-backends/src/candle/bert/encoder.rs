@@ -12,6 +12,8 @@ pub(super) struct Encoder {
     words: Embedding,
     /// Shape (positions, width), with the embedding of the only segment added.
     positions: Tensor,
+    /// What the second segment's embedding has more than the first's, shape (1, 1, width); `None` if there is only one.
+    second: Option<Tensor>,
     norm: LayerNorm,
     layers: Vec<Layer>,
 }
@@ -42,16 +44,24 @@ impl Encoder {
         Ok(Self {
             words: embedding(config.vocab_size, width, names.pp("word_embeddings"))?,
             positions: positions.broadcast_add(&segments.narrow(0, 0, 1)?)?,
+            second: match config.type_vocab_size {
+                0 | 1 => None,
+                _ => Some((segments.narrow(0, 1, 1)? - segments.narrow(0, 0, 1)?)?.unsqueeze(0)?),
+            },
             norm: layer_norm(width, config.layer_norm_eps, names.pp("LayerNorm"))?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
         })
     }
 
-    /// `tokens` of shape (texts, tokens), padded; `mask` of the same shape is 1 for tokens and 0 for padding. Gives
-    /// shape (texts, tokens, width).
-    pub(super) fn forward(&self, tokens: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    /// `tokens` of shape (texts, tokens), padded; `mask` of the same shape is 1 for tokens and 0 for padding; `second`,
+    /// if there is one, is 1 for tokens of the second segment. Gives shape (texts, tokens, width).
+    pub(super) fn forward(&self, tokens: &Tensor, mask: &Tensor, second: Option<&Tensor>) -> Result<Tensor> {
         let positions = self.positions.narrow(0, 0, tokens.dim(1)?)?;
-        let mut x = self.norm.forward(&self.words.forward(tokens)?.broadcast_add(&positions)?)?;
+        let mut embedded = self.words.forward(tokens)?.broadcast_add(&positions)?;
+        if let (Some(difference), Some(second)) = (&self.second, second) {
+            embedded = (embedded + second.unsqueeze(2)?.broadcast_mul(difference)?)?;
+        }
+        let mut x = self.norm.forward(&embedded)?;
         // Added to scores: padding gets no attention. Finite, so that a row of padding stays a number.
         let hidden = Tensor::new(f32::MIN / 2.0, &Device::Cpu)?;
         let padding = (1.0 - mask)?.broadcast_mul(&hidden)?.unsqueeze(1)?.unsqueeze(1)?;

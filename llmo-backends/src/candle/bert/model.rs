@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
-use llmo_core::model::{Load, Quantisation, Result, TokenId, TokenizeOptions, Usage};
+use llmo_core::model::{Load, Quantisation, Ranking, RerankRequest, Result, TokenId, TokenizeOptions, Usage};
 use llmo_core::{EmbedRequest, Embeddings, EventStream, GenerateRequest, Model, ModelError, ModelInfo};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -44,6 +45,8 @@ const MAX_QUEUE: usize = 64;
 pub struct BertEmbedder {
     info: ModelInfo,
     width: u32,
+    /// It has a classifier of one label: a cross-encoder.
+    judges: bool,
     tokenizer: Arc<TextTokenizer>,
     queue: Arc<Queue<Embedding>>,
 }
@@ -71,11 +74,15 @@ impl BertEmbedder {
         info.parameters = size.parameters;
         info.size_bytes = size.bytes;
         info.created = file::now();
-        info.capabilities.embed = true;
+        let judges = network.judges();
+        // The vectors of a cross-encoder mean nothing.
+        info.capabilities.embed = !judges;
+        info.capabilities.rerank = true;
         info.capabilities.tokenize = true;
         let queue = Arc::new(Queue::new(MAX_QUEUE));
         worker::start(Arc::clone(&queue), network)?;
-        Ok(Self { info, width: config.network.hidden_size as u32, tokenizer: Arc::new(tokenizer), queue })
+        let width = config.network.hidden_size as u32;
+        Ok(Self { info, width, judges, tokenizer: Arc::new(tokenizer), queue })
     }
 
     /// Sets the sha256 of the weights that [`info`](Model::info) reports.
@@ -85,7 +92,28 @@ impl BertEmbedder {
         self
     }
 
+    /// What the worker makes of texts, or of pairs of texts.
+    async fn compute(
+        &self,
+        texts: Vec<Vec<TokenId>>,
+        seconds: Option<Vec<usize>>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let (reply, result) = oneshot::channel();
+        self.queue.push(Embedding { texts, seconds, reply })?;
+        let result = match deadline {
+            None => result.await,
+            Some(deadline) => timeout_at(deadline.into(), result)
+                .await
+                .map_err(|_| ModelError::DeadlineExceeded { stage: "before the texts were computed".into() })?,
+        };
+        result.unwrap_or_else(|_| Err(ModelError::Internal("the worker dropped the request".into())))
+    }
+
     fn check(&self, request: &EmbedRequest) -> Result<()> {
+        if self.judges {
+            return Err(ModelError::unsupported(&self.info, "embeddings: it judges pairs of texts (/v1/rerank)"));
+        }
         match (request.input.len(), request.dimensions) {
             (0, _) => Err(ModelError::invalid("input", "must hold at least one text")),
             (texts, _) if texts > MAX_TEXTS => {
@@ -110,6 +138,45 @@ fn tokens(tokenizer: &TextTokenizer, texts: &[String], max: usize, cut: bool) ->
         Ok(TextTokenizer::cut(tokens, max))
     };
     texts.iter().map(tokens_of).collect()
+}
+
+/// `[CLS] query [SEP] document [SEP]` for each document, and where its second part begins. A query may take half of the
+/// room; the document has what is left.
+fn pairs(
+    tokenizer: &TextTokenizer,
+    query: &str,
+    documents: &[String],
+    max: usize,
+    cut: bool,
+) -> Result<Vec<(Vec<TokenId>, usize)>> {
+    let frame = tokenizer.encode("", TokenizeOptions::with_special())?;
+    let [first, separator] = frame[..] else {
+        return Err(ModelError::Internal("the tokenizer does not frame texts with [CLS] and [SEP]".into()));
+    };
+    let room = max.saturating_sub(3);
+    let mut query = tokenizer.encode(query, TokenizeOptions::default())?;
+    if cut {
+        query.truncate(room / 2);
+    }
+    let pair = |document: &String| {
+        let mut document = tokenizer.encode(document, TokenizeOptions::default())?;
+        if query.len() + document.len() > room {
+            if !cut {
+                let prompt_tokens = (query.len() + document.len() + 3) as u64;
+                return Err(ModelError::ContextOverflow { prompt_tokens, max_tokens: 0, context_length: max as u64 });
+            }
+            document.truncate(room - query.len());
+        }
+        let mut tokens = Vec::with_capacity(query.len() + document.len() + 3);
+        tokens.push(first);
+        tokens.extend(&query);
+        tokens.push(separator);
+        let second = tokens.len();
+        tokens.extend(document);
+        tokens.push(separator);
+        Ok((tokens, second))
+    };
+    documents.iter().map(pair).collect()
 }
 
 /// Keeps the leading dimensions, at unit length.
@@ -138,20 +205,38 @@ impl Model for BertEmbedder {
         let (tokenizer, max) = (Arc::clone(&self.tokenizer), self.info.context_length as usize);
         let texts = off_runtime(move || tokens(&tokenizer, &input, max, truncate)).await?;
         let usage = Usage::new(texts.iter().map(|text| text.len() as u64).sum(), 0);
-        let (reply, result) = oneshot::channel();
-        self.queue.push(Embedding { texts, reply })?;
-        let result = match deadline {
-            None => result.await,
-            Some(deadline) => timeout_at(deadline.into(), result)
-                .await
-                .map_err(|_| ModelError::DeadlineExceeded { stage: "before the texts were embedded".into() })?,
-        };
-        let vectors = result.unwrap_or_else(|_| Err(ModelError::Internal("the worker dropped the request".into())))?;
+        let vectors = self.compute(texts, None, deadline).await?;
         let vectors = match dimensions {
             Some(kept) => vectors.into_iter().map(|vector| shorten(vector, kept as usize)).collect(),
             None => vectors,
         };
         Ok(Embeddings::new(vectors, usage))
+    }
+
+    /// By the classifier, if there is one: its logit through the logistic function, 0 to 1. Otherwise by the cosine of
+    /// the angle between the vectors of query and document, -1 to 1.
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        let RerankRequest { query, documents, truncate, deadline, .. } = request;
+        if documents.is_empty() || documents.len() >= MAX_TEXTS {
+            let message = format!("must hold 1 to {} texts, got {}", MAX_TEXTS - 1, documents.len());
+            return Err(ModelError::invalid("documents", message));
+        }
+        if !self.judges {
+            let mut request = EmbedRequest::new(std::iter::once(query).chain(documents));
+            (request.truncate, request.deadline) = (truncate, deadline);
+            let Embeddings { vectors, usage, .. } = self.embed(request).await?;
+            let Some((query, documents)) = vectors.split_first() else { return Ok(Ranking::default()) };
+            // Both have unit length.
+            let cosine = |document: &Vec<f32>| query.iter().zip(document).map(|(a, b)| a * b).sum::<f32>();
+            return Ok(Ranking::new(documents.iter().map(cosine).collect(), usage));
+        }
+        let (tokenizer, max) = (Arc::clone(&self.tokenizer), self.info.context_length as usize);
+        let pairs = off_runtime(move || pairs(&tokenizer, &query, &documents, max, truncate)).await?;
+        let (texts, seconds): (Vec<Vec<TokenId>>, Vec<usize>) = pairs.into_iter().unzip();
+        let usage = Usage::new(texts.iter().map(|text| text.len() as u64).sum(), 0);
+        let scores = self.compute(texts, Some(seconds), deadline).await?;
+        let logistic = |score: Vec<f32>| 1.0 / (1.0 + (-score.first().copied().unwrap_or(f32::NEG_INFINITY)).exp());
+        Ok(Ranking::new(scores.into_iter().map(logistic).collect(), usage))
     }
 
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {

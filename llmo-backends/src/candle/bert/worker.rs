@@ -12,10 +12,12 @@ use super::batch;
 use super::network::Network;
 use crate::candle::queue::{Job, Queue};
 
-/// Texts to embed and who wants to know.
+/// Texts to embed, or pairs of texts to judge, and who wants to know.
 #[derive(Debug)]
 pub(super) struct Embedding {
     pub(super) texts: Vec<Vec<TokenId>>,
+    /// Where the second text of each pair begins; `None`: they are texts to embed. The vector of a pair is its score.
+    pub(super) seconds: Option<Vec<usize>>,
     pub(super) reply: oneshot::Sender<Result<Vec<Vec<f32>>, ModelError>>,
 }
 
@@ -60,7 +62,14 @@ fn compute(network: &Network, job: &Embedding) -> Option<Result<Vec<Vec<f32>>, M
             return None;
         }
         let texts: Vec<&[TokenId]> = batch.iter().map(|&text| job.texts[text].as_slice()).collect();
-        match network.embed(&texts) {
+        let computed = match &job.seconds {
+            None => network.embed(&texts),
+            Some(seconds) => {
+                let seconds: Vec<usize> = batch.iter().map(|&text| seconds[text]).collect();
+                network.score(&texts, &seconds).map(|scores| scores.into_iter().map(|score| vec![score]).collect())
+            }
+        };
+        match computed {
             Ok(computed) => batch.iter().zip(computed).for_each(|(&text, vector)| vectors[text] = vector),
             Err(error) => return Some(Err(ModelError::Internal(format!("candle: {error}")))),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use llmo_core::model::KeepAlive;
 use llmo_core::{EmbedRequest, Embeddings};
 use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ struct WireRequest {
     encoding_format: Option<String>,
     dimensions: Option<u32>,
     truncate: Option<bool>,
+    keep_alive: Option<KeepAlive>,
 }
 
 /// A translated request.
@@ -73,6 +75,7 @@ pub fn parse(body: &[u8]) -> Result<EmbedCall, Fault> {
     let mut request = EmbedRequest::new(input);
     request.dimensions = wire.dimensions;
     request.truncate = wire.truncate.unwrap_or(false);
+    request.keep_alive = wire.keep_alive;
     Ok(EmbedCall { model: wire.model.unwrap_or_default(), request, encoding })
 }
 

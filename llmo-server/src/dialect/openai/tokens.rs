@@ -13,6 +13,7 @@ struct WireTokenize {
     content: Option<String>,
     add_special: Option<bool>,
     parse_special: Option<bool>,
+    with_pieces: Option<bool>,
 }
 
 /// A translated `/tokenize`.
@@ -24,6 +25,8 @@ pub struct Tokenize {
     pub content: String,
     /// How.
     pub options: TokenizeOptions,
+    /// Tell the text of each token.
+    pub with_pieces: bool,
 }
 
 /// Translates the body of `/tokenize`.
@@ -36,7 +39,8 @@ pub fn parse_tokenize(body: &[u8]) -> Result<Tokenize, Fault> {
     let mut options = TokenizeOptions::default();
     options.add_special = wire.add_special.unwrap_or(false);
     options.parse_special = wire.parse_special.unwrap_or(false);
-    Ok(Tokenize { model: wire.model.unwrap_or_default(), content, options })
+    let with_pieces = wire.with_pieces.unwrap_or(false);
+    Ok(Tokenize { model: wire.model.unwrap_or_default(), content, options, with_pieces })
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -22,6 +22,15 @@ pub(super) fn simulated(id: &str, config: &ModelConfig) -> Arc<dyn Model> {
     Arc::new(SimModel::new(options))
 }
 
+/// What will say of itself that it runs a GGUF file.
+pub(super) fn gguf_backend(config: &ModelConfig) -> &'static str {
+    match config.engine {
+        EngineKind::Candle => "candle",
+        EngineKind::Auto if !cfg!(feature = "llama-cpp") => "candle",
+        _ => "llama.cpp",
+    }
+}
+
 /// Loads an installed model with the engine that fits its weights.
 pub(super) fn load(model: &LocalModel, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
     let (manifest, id) = (&model.manifest, model.manifest.id.as_str());
@@ -76,7 +85,7 @@ fn llama_cpp(
     digest: Option<String>,
     config: &ModelConfig,
 ) -> Result<Arc<dyn Model>, ModelError> {
-    use llmo_backends::llama_cpp::{KvType, LlamaCpp, LlamaCppOptions, Speculation};
+    use llmo_backends::llama_cpp::{KvType, LlamaCpp, LlamaCppOptions, LoraOptions, Speculation};
     let mut options = LlamaCppOptions::default();
     options.id = Some(id.to_owned());
     options.digest = digest;
@@ -92,6 +101,8 @@ fn llama_cpp(
         options.speculation = Speculation::Auto;
     }
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
+    // The loader leaves the model's own here, if it has one.
+    options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });
     Ok(Arc::new(LlamaCpp::load(file, options)?))
 }
 
@@ -103,6 +114,10 @@ fn llama_cpp(_: &Path, id: &str, _: Option<String>, _: &ModelConfig) -> Result<A
 #[cfg(feature = "candle")]
 fn candle(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
     use llmo_backends::candle::{CandleModel, CandleOptions};
+    if !config.adapters.is_empty() {
+        let what = "adapters: candle has none, model.engine must be llama-cpp".to_owned();
+        return Err(ModelError::Unsupported { model: id.to_owned(), what });
+    }
     let mut options = CandleOptions::default();
     options.id = Some(id.to_owned());
     options.digest = digest;

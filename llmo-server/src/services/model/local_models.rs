@@ -1,34 +1,38 @@
-//! The models of this machine, loaded in the background.
+//! The models of this machine: some are always there, the others come when they are asked for.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use llmo_config::{Config, EngineKind, ModelConfig};
+use llmo_config::{AdapterConfig, Config};
 use llmo_core::model::Result;
 use llmo_core::{Model, ModelError, ModelInfo, Models};
-use llmo_store::ModelsError;
-use llmo_store::catalogue::{Catalogue, suggest};
-use llmo_store::pull::{Phase, Progress, Puller};
-use parking_lot::RwLock;
+use llmo_store::catalogue::{Task, suggest};
+use llmo_store::manifest::Manifest;
 
-use super::engine;
+use super::adapters;
+use super::entry::{Entry, Source, State};
+use super::handle::Handle;
+use super::installed::{Installed, version};
+use super::loader::Loader;
 use super::name::{Wanted, wanted};
-use super::state::State;
+use super::shelf::{Settings, Shelf};
 use crate::wiring::{WiringError, model_source};
 
-/// Between two attempts to load a model whose weights could not be had.
+/// Between two attempts to load a pinned model whose weights could not be had.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
-/// The models that a configuration names, each loading, ready or failed.
+/// The models of this machine.
+///
+/// * Those that the configuration names are loaded in the background, in turn, and stay: they are *pinned*.
+/// * Every other installed model, and with `model.auto_pull` every model of the catalogue, is loaded by its first
+///   request and unloaded when nobody has used it for a while, or when others need its place.
+/// * LoRA adapters are models of their own, called `MODEL:ADAPTER`.
 pub struct LocalModels {
-    models: Vec<Arc<Entry>>,
-    catalogue: Arc<Catalogue>,
-}
-
-struct Entry {
-    wanted: Wanted,
-    state: RwLock<State>,
+    pub(super) shelf: Arc<Shelf>,
+    /// Ids of the pinned models, the default one first.
+    pinned: Vec<String>,
+    installed: Installed,
 }
 
 impl LocalModels {
@@ -38,13 +42,13 @@ impl LocalModels {
     /// [`WiringError`] if the store or its sources can't be as configured.
     pub async fn start(config: &Config) -> Result<Arc<Self>, WiringError> {
         let source = model_source(&config.store, false).await?;
-        let entries = wanted(&config.model).into_iter().map(|wanted| {
-            let state = RwLock::new(State::Loading("waiting for its turn".to_owned()));
-            Arc::new(Entry { wanted, state })
-        });
-        let models = Self { models: entries.collect(), catalogue: Arc::clone(source.library().catalogue()) };
-        tokio::spawn(load_all(models.models.clone(), source, config.model.clone()));
-        Ok(Arc::new(models))
+        let loader = Loader::new(source, config.model.clone());
+        let shelf = Shelf::new(loader, Settings::of(&config.model));
+        let wanted = wanted(&config.model);
+        let pinned: Vec<String> = wanted.iter().map(|wanted| wanted.id.clone()).collect();
+        let entries: Vec<_> = wanted.into_iter().map(|wanted| pin(&shelf, wanted)).collect();
+        tokio::spawn(load_all(Arc::clone(&shelf), entries));
+        Ok(Arc::new(Self { shelf, pinned, installed: Installed::default() }))
     }
 
     /// Loads one model and waits for it: what a command line does without a running service. The empty name is the
@@ -57,55 +61,211 @@ impl LocalModels {
         let all = wanted(&config.model);
         let wanted = if name.is_empty() { all.into_iter().next() } else { all.into_iter().find(|w| w.id == name) };
         let wanted = wanted.unwrap_or_else(|| Wanted { id: name.to_owned(), file: None });
-        load(&wanted, &source, &config.model, Arc::new(llmo_store::pull::Silent)).await.map_err(|(error, _)| error)
+        let loader = Loader::new(source, config.model.clone());
+        let adapter = config.model.adapters.iter().find(|adapter| adapters::id(adapter) == wanted.id);
+        let entry = match adapter {
+            Some(adapter) => {
+                let base = Wanted { id: adapter.model.clone(), file: None };
+                Arc::new(adapters::entry(&Arc::new(entry_of(base)), adapter))
+            }
+            None => Arc::new(entry_of(wanted)),
+        };
+        let prepared = loader.prepare(&entry).await.map_err(|failed| failed.error)?;
+        prepared.load().await.map_err(|failed| failed.error)
     }
 
-    fn ready_models(&self) -> impl Iterator<Item = Arc<dyn Model>> {
-        self.models.iter().filter_map(|entry| entry.state.read().model(&entry.wanted.id).ok())
+    fn handle(&self, entry: &Entry, info: ModelInfo) -> Arc<dyn Model> {
+        Arc::new(Handle::new(entry, info, Arc::clone(&self.shelf)))
     }
 
-    fn find(&self, name: &str) -> Option<&Arc<Entry>> {
-        if name.is_empty() {
-            return self.models.first();
+    /// What is installed, adapters included; models that are gone from the disk leave memory when they have no work.
+    async fn look(&self) -> Arc<Vec<Manifest>> {
+        let installed = self.installed.list(&self.shelf.loader).await;
+        let here = |id: &str| installed.iter().any(|manifest| manifest.id == id);
+        self.shelf.retain(|entry| match &entry.source {
+            Source::Store => entry.pinned || entry.version == 0 || here(&entry.id),
+            Source::File(_) => true,
+            Source::Adapter { base, .. } => base.pinned || here(&base.id),
+        });
+        installed
+    }
+
+    fn installed_entry(&self, manifest: &Manifest) -> Arc<Entry> {
+        let version = version(manifest);
+        self.shelf.get_or_insert(&manifest.id, version, || Entry::new(&manifest.id, Source::Store, false, version))
+    }
+
+    /// The entry of a model, and what is known of it.
+    async fn find(&self, name: &str) -> Result<(Arc<Entry>, ModelInfo)> {
+        let catalogue = self.shelf.loader.source.library().catalogue();
+        let id = catalogue.find(name).map_or(name, |known| known.id.as_str());
+        let default = if name.is_empty() { self.pinned.first().map(String::as_str) } else { None };
+        for id in default.into_iter().chain([name, id]) {
+            if let Some(entry) = self.shelf.get(id).filter(|entry| entry.pinned) {
+                let info = ready(&entry)?.info().clone();
+                return Ok((entry, info));
+            }
         }
-        let id = self.catalogue.find(name).map_or(name, |known| known.id.as_str());
-        self.models.iter().find(|entry| entry.wanted.id == name || entry.wanted.id == id)
+        let installed = self.look().await;
+        for manifest in installed.iter() {
+            let default = name.is_empty() && manifest.task == Task::Generate;
+            if default || manifest.id == name || manifest.id == id {
+                let entry = self.installed_entry(manifest);
+                let info = self.info(&entry, Some(manifest)).await;
+                return info.map(|info| (entry, info)).ok_or_else(|| unknown(name, None));
+            }
+        }
+        for adapter in &self.shelf.loader.config.adapters {
+            if adapters::id(adapter) == name || adapter.name == name {
+                return self.adapter(adapter, &installed).await;
+            }
+        }
+        if let Some(known) = catalogue.find(name).filter(|_| self.shelf.loader.config.auto_pull) {
+            let entry = self.shelf.get_or_insert(&known.id, 0, || Entry::new(&known.id, Source::Store, false, 0));
+            let info = self.catalogued(&known.id).unwrap_or_else(|| entry.info());
+            return Ok((entry, info));
+        }
+        let names = self.pinned.iter().map(String::as_str).chain(installed.iter().map(|m| m.id.as_str()));
+        Err(unknown(name, suggest(name, names)))
+    }
+
+    async fn adapter(&self, adapter: &AdapterConfig, installed: &[Manifest]) -> Result<(Arc<Entry>, ModelInfo)> {
+        let base = match self.shelf.get(&adapter.model).filter(|entry| entry.pinned) {
+            Some(pinned) => pinned,
+            None => {
+                let manifest = installed.iter().find(|manifest| manifest.id == adapter.model);
+                self.installed_entry(manifest.ok_or_else(|| unknown(&adapter.model, None))?)
+            }
+        };
+        let manifest = installed.iter().find(|manifest| manifest.id == base.id);
+        let of_base = self.info(&base, manifest).await.ok_or_else(|| unknown(&adapter.model, None))?;
+        let entry = self.shelf.get_or_insert(&adapters::id(adapter), base.version, || adapters::entry(&base, adapter));
+        let known = entry.info.read().clone();
+        let info = known.unwrap_or_else(|| {
+            let mut info = of_base;
+            info.digest = info.digest.map(|digest| format!("{digest}+{}@{}", adapter.name, adapter.scale));
+            info.id.clone_from(&entry.id);
+            info
+        });
+        Ok((entry, info))
+    }
+
+    /// What its engine said of a model, else what its header says.
+    async fn info(&self, entry: &Entry, manifest: Option<&Manifest>) -> Option<ModelInfo> {
+        let known = entry.info.read().clone();
+        match (known, manifest) {
+            (Some(info), _) => Some(info),
+            (None, Some(manifest)) => self.described(manifest).await,
+            (None, None) => None,
+        }
+    }
+
+    async fn described(&self, manifest: &Manifest) -> Option<ModelInfo> {
+        self.installed.describe(&self.shelf, manifest).await
+    }
+
+    /// What the catalogue says of a model that was not fetched yet.
+    fn catalogued(&self, id: &str) -> Option<ModelInfo> {
+        let entry = self.shelf.loader.source.library().catalogue().find(id)?;
+        let mut info = ModelInfo::new(&entry.id, "catalogue");
+        info.digest = entry.files.first().and_then(|file| file.sha256.clone());
+        let generates = entry.task == Task::Generate;
+        info.capabilities.generate = generates;
+        info.capabilities.chat = generates;
+        info.capabilities.embed = !generates;
+        info.capabilities.rerank = !generates;
+        info.capabilities.tokenize = true;
+        Some(info)
+    }
+}
+
+fn unknown(name: &str, suggestion: Option<String>) -> ModelError {
+    ModelError::NotFound { model: name.to_owned(), suggestion }
+}
+
+fn entry_of(wanted: Wanted) -> Entry {
+    let source = wanted.file.map_or(Source::Store, Source::File);
+    Entry::new(wanted.id, source, true, 0)
+}
+
+fn pin(shelf: &Arc<Shelf>, wanted: Wanted) -> Arc<Entry> {
+    let id = wanted.id.clone();
+    shelf.get_or_insert(&id, 0, || entry_of(wanted))
+}
+
+/// A pinned model, or what its callers are told. They are not kept waiting: whoever routes requests sees in `/readyz`
+/// what goes on, and can send them elsewhere.
+fn ready(entry: &Entry) -> Result<Arc<dyn Model>> {
+    let id = &entry.id;
+    match &*entry.state.lock() {
+        State::Ready(resident) => Ok(Arc::clone(&resident.model)),
+        State::Loading(loading) => Err(ModelError::Unavailable {
+            reason: format!("the model {id:?} is being loaded ({})", loading.doing),
+            retry_after: Duration::from_secs(1),
+        }),
+        State::Absent(None) => Err(ModelError::Unavailable {
+            reason: format!("the model {id:?} is being loaded (waiting for its turn)"),
+            retry_after: Duration::from_secs(1),
+        }),
+        State::Absent(Some(failure)) if failure.again => Err(ModelError::Unavailable {
+            reason: format!("the model {id:?} could not be loaded and will be tried again: {}", failure.error),
+            retry_after: Duration::from_secs(5),
+        }),
+        State::Absent(Some(failure)) => Err(failure.error.clone()),
     }
 }
 
 #[async_trait]
 impl Models for LocalModels {
     async fn resolve(&self, name: &str) -> Result<Arc<dyn Model>> {
-        let Some(entry) = self.find(name) else {
-            let suggestion = suggest(name, self.models.iter().map(|entry| entry.wanted.id.as_str()));
-            return Err(ModelError::NotFound { model: name.to_owned(), suggestion });
-        };
-        entry.state.read().model(&entry.wanted.id)
+        let (entry, info) = self.find(name).await?;
+        Ok(self.handle(&entry, info))
     }
 
     async fn list(&self) -> Vec<ModelInfo> {
-        self.ready_models().map(|model| model.info().clone()).collect()
+        let pinned = self.pinned.iter().filter_map(|id| self.shelf.get(id)).filter_map(|entry| ready(&entry).ok());
+        let mut infos: Vec<ModelInfo> = pinned.map(|model| model.info().clone()).collect();
+        let installed = self.look().await;
+        for manifest in installed.iter().filter(|manifest| !self.pinned.contains(&manifest.id)) {
+            infos.extend(self.info(&self.installed_entry(manifest), Some(manifest)).await);
+        }
+        for adapter in &self.shelf.loader.config.adapters {
+            let base_is_there = infos.iter().any(|info| info.id == adapter.model);
+            if base_is_there && let Ok((_, info)) = self.adapter(adapter, &installed).await {
+                infos.push(info);
+            }
+        }
+        if self.shelf.loader.config.auto_pull {
+            for entry in self.shelf.loader.source.library().catalogue().entries() {
+                if !self.pinned.contains(&entry.id) && !infos.iter().any(|info| info.id == entry.id) {
+                    infos.extend(self.catalogued(&entry.id));
+                }
+            }
+        }
+        infos
     }
 
     fn ready(&self) -> Result<(), Vec<String>> {
         // One of several models that can't be loaded must not take the others along; the default one may.
-        let essential = |index: usize, state: &State| index == 0 || matches!(state, State::Loading(_));
-        let states = self.models.iter().enumerate().map(|(index, entry)| (index, entry, entry.state.read()));
-        let reasons: Vec<_> = states
-            .filter(|(index, _, state)| essential(*index, state))
-            .filter_map(|(_, entry, state)| state.reason(&entry.wanted.id))
+        let essential = |index: usize, entry: &Entry| {
+            index == 0 || matches!(&*entry.state.lock(), State::Loading(_) | State::Absent(None))
+        };
+        let entries = self.pinned.iter().filter_map(|id| self.shelf.get(id)).enumerate();
+        let reasons: Vec<_> = entries
+            .filter(|(index, entry)| essential(*index, entry))
+            .filter_map(|(_, entry)| entry.missing())
             .collect();
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 }
 
-/// Loads models one after the other (engines must not be made concurrently), then again those worth another try.
-async fn load_all(entries: Vec<Arc<Entry>>, source: Puller, config: ModelConfig) {
+/// Loads the pinned models one after the other, then again those worth another try.
+async fn load_all(shelf: Arc<Shelf>, entries: Vec<Arc<Entry>>) {
     let mut pending = entries;
     while !pending.is_empty() {
         let mut again = Vec::new();
         for entry in pending {
-            if load_entry(&entry, &source, &config).await {
+            if shelf.acquire_pinned(&entry).await {
                 again.push(entry);
             }
         }
@@ -114,95 +274,4 @@ async fn load_all(entries: Vec<Arc<Entry>>, source: Puller, config: ModelConfig)
             tokio::time::sleep(TRY_AGAIN).await;
         }
     }
-}
-
-/// True if it failed and is worth another try.
-async fn load_entry(entry: &Arc<Entry>, source: &Puller, config: &ModelConfig) -> bool {
-    let (started, id) = (Instant::now(), &entry.wanted.id);
-    match load(&entry.wanted, source, config, Arc::new(ShowPhase(Arc::clone(entry)))).await {
-        Ok(model) => {
-            tracing::info!(model = id, seconds = started.elapsed().as_secs_f32(), "loaded");
-            *entry.state.write() = State::Ready(model);
-            false
-        }
-        Err((error, again)) => {
-            tracing::error!(model = id, %error, again, "not loaded");
-            *entry.state.write() = State::Failed { error, again };
-            again
-        }
-    }
-}
-
-/// Fetches and loads a model; with an error, whether it may pass.
-async fn load(
-    wanted: &Wanted,
-    source: &Puller,
-    config: &ModelConfig,
-    progress: Arc<dyn Progress>,
-) -> Result<Arc<dyn Model>, (ModelError, bool)> {
-    let config = config.clone();
-    if config.engine == EngineKind::Sim {
-        return Ok(engine::simulated(&wanted.id, &config));
-    }
-    if let Some(file) = wanted.file.clone() {
-        let id = wanted.id.clone();
-        // The digest is part of every cache key: a file that was replaced must not answer from its predecessor's cache.
-        let load = move || {
-            let unreadable = |e| ModelError::Internal(format!("cannot read MODEL_PATH={}: {e}", file.display()));
-            let digest = llmo_store::file_sha256(&file).map_err(unreadable)?;
-            engine::gguf(&file, &id, Some(digest), &config)
-        };
-        return off_runtime(load).await.map_err(|error| (error, false));
-    }
-    let failed = |error| store_error(&wanted.id, error);
-    let model = source.ensure(&wanted.id, Arc::clone(&progress)).await.map_err(failed)?;
-    // Reading the weights once more costs a fraction of a second; a flipped bit would cost trust in every answer.
-    source.library().verify(&wanted.id, |_| {}).await.map_err(failed)?;
-    progress.phase(&Phase::Installing { model: wanted.id.clone() });
-    off_runtime(move || engine::load(&model, &config)).await.map_err(|error| (error, false))
-}
-
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(ModelError::Internal(format!("loading failed: {error}"))))
-}
-
-/// What a caller of the model is told, and whether trying again may help.
-fn store_error(id: &str, error: ModelsError) -> (ModelError, bool) {
-    match error {
-        ModelsError::UnknownModel { name, suggestion } => (ModelError::NotFound { model: name, suggestion }, false),
-        ModelsError::Corrupt { .. } | ModelsError::Damaged { .. } | ModelsError::Manifest { .. } => {
-            (ModelError::Corrupt { model: id.to_owned(), reason: error.to_string() }, false)
-        }
-        ModelsError::NoSource { .. } | ModelsError::Store(_) => (ModelError::unavailable(error.to_string()), true),
-        other => (ModelError::Internal(other.to_string()), false),
-    }
-}
-
-/// Shows in `/readyz` what a pull is doing.
-struct ShowPhase(Arc<Entry>);
-
-impl ShowPhase {
-    fn show(&self, doing: String) {
-        let mut state = self.0.state.write();
-        // A failure that is being tried again keeps its reason until the outcome is known.
-        if let State::Loading(shown) = &mut *state {
-            *shown = doing;
-        }
-    }
-}
-
-impl Progress for ShowPhase {
-    fn phase(&self, phase: &Phase) {
-        match phase {
-            Phase::Waiting { .. } => self.show("another process is fetching it".to_owned()),
-            Phase::Asking { source } => self.show(format!("asking {source}")),
-            Phase::Receiving { file, .. } => self.show(format!("receiving {file}")),
-            Phase::Installing { .. } => self.show("loading".to_owned()),
-            _ => {}
-        }
-    }
-
-    fn bytes(&self, _: u64, _: Option<u64>) {}
 }

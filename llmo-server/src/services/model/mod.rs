@@ -1,24 +1,46 @@
 //! The model service: models of this machine behind the HTTP front end.
 //!
 //! ```text
-//! configuration ─► LocalModels ─► frontend::router + /internal/status ─► http::serve
-//!                    │ one task loads them in turn: store ─► weights ─► engine
-//!                    └ each is loading, ready, or failed with its reason
+//! configuration ─► LocalModels ─► frontend::router + /internal/status + /admin ─► http::serve
+//!                    │ resolve
+//!                    ▼
+//!                  Handle ─► Shelf ─► Entry: absent, loading (one load for all who ask), ready
+//!                              │ load: Loader (store ─► stamps ─► header ─► engine)
+//!                              │ room: budget (who has to go)
+//!                              └ janitor (whose time is over)
 //! ```
+//!
+//! * Named in the configuration: loaded at the start, *pinned*. Everything else that is installed comes when it is asked
+//!   for, and goes after its keep-alive, or when others need its place.
+//! * `adapters`: LoRA, each a model of its own.
 //!
 //! The service listens at once and is ready when its models are: a gateway sees why it has to wait.
 
+mod adapters;
+mod admin;
+mod budget;
 #[cfg(unix)]
 pub mod child;
 mod engine;
+mod entry;
 mod error;
+mod handle;
+mod header;
+mod installed;
+mod loader;
 mod local_models;
+mod memory;
 mod name;
 mod run;
-mod state;
+mod shelf;
+mod stamps;
 mod status;
 
+pub use admin::admin_routes;
 pub use error::ServiceError;
 pub use local_models::LocalModels;
 pub use run::run;
 pub use status::status_route;
+
+#[cfg(test)]
+mod tests;

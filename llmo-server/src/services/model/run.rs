@@ -6,7 +6,7 @@ use llmo_config::Config;
 use llmo_core::Models;
 use tokio_util::sync::CancellationToken;
 
-use super::{LocalModels, ServiceError, status_route};
+use super::{LocalModels, ServiceError, admin_routes, status_route};
 use crate::frontend::{FrontendOptions, router_with};
 use crate::http::{ServeOptions, bind, serve};
 use crate::metrics::{self, Metrics, Role};
@@ -24,7 +24,8 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Ser
     let metrics = Metrics::new(Role::ModelService);
     metrics::models::observe(&metrics, Arc::clone(&models));
     let options = FrontendOptions::new(&config.limits, metrics);
-    let routes = router_with(Arc::clone(&models), options, status_route(models));
+    let more = status_route(Arc::clone(&models)).merge(admin_routes(Arc::clone(&models)));
+    let routes = router_with(models, options, more);
     serve(listener, routes, ServeOptions::from(&config.limits), shutdown).await?;
     Ok(())
 }

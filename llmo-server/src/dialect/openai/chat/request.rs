@@ -12,7 +12,7 @@ use crate::dialect::call::{self, Call, Form};
 use crate::dialect::openai::sampling::{self, Sampling};
 use crate::dialect::openai::tools::{self, WireTool};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
-use crate::dialect::openai::{format, refused};
+use crate::dialect::openai::{format, model_fields, refused};
 use crate::fault::Fault;
 use crate::http::json;
 
@@ -77,6 +77,7 @@ pub fn parse(body: &[u8]) -> Result<Call, Fault> {
         stop: wire.stop,
     }
     .apply(&mut request)?;
+    model_fields::apply(&mut request, body)?;
     request.validate()?;
     let n = sampling::choices(wire.n)?;
     let form = Form {

@@ -10,7 +10,7 @@ use super::prompt::Prompts;
 use crate::dialect::call::{self, Call, Form, MAX_CHOICES};
 use crate::dialect::openai::sampling::{self, Sampling};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
-use crate::dialect::openai::{format, refused};
+use crate::dialect::openai::{format, model_fields, refused};
 use crate::fault::Fault;
 use crate::http::json;
 
@@ -104,6 +104,7 @@ pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
         stop: wire.stop,
     }
     .apply(&mut request)?;
+    model_fields::apply(&mut request, body)?;
     let mut jobs = Vec::with_capacity(prompts.len() * n as usize);
     for prompt in prompts {
         let mut job = request.clone();
