@@ -58,8 +58,8 @@ pub(super) fn describe(header: &GgufHeader, id: &str, backend: &str, size: u64, 
     can.tokenize = true;
     can.logprobs = true;
     can.token_ids = true;
-    can.constraints = backend == "llama.cpp";
-    can.tools = can.constraints && header.chat_template().is_some_and(|template| template.contains("tools"));
+    can.constraints = true;
+    can.tools = can.chat;
     info.capabilities = can;
     info
 }
