@@ -31,7 +31,7 @@ pub mod sse;
 pub mod stream;
 mod tools;
 pub mod transport;
-mod upkeep;
+pub mod upkeep;
 
 pub use model::RemoteModel;
 pub use options::RemoteOptions;

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use llmo_config::{Config, EngineKind};
 use llmo_core::model::{KeepAlive, ResidenceState};
-use llmo_core::{GenerateRequest, Model, ModelError, Models};
+use llmo_core::{GenerateRequest, ModelError, Models};
 use serde_json::json;
 
 use super::LocalModels;
