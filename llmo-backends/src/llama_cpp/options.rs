@@ -4,7 +4,6 @@
 //! set stays as it is set.
 
 use std::path::PathBuf;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
