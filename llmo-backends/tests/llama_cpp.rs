@@ -22,5 +22,7 @@ mod loading;
 mod prompts;
 #[path = "llama_cpp/scheduling.rs"]
 mod scheduling;
+#[path = "llama_cpp/speculation.rs"]
+mod speculation;
 #[path = "llama_cpp/tools.rs"]
 mod tools;

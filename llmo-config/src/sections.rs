@@ -151,7 +151,7 @@ impl Default for ModelConfig {
             threads: 0,
             max_queued: 64,
             int8: false,
-            speculation: false,
+            speculation: true,
             isolation: Isolation::Auto,
             stall_seconds: 120,
             sim_tokens_per_second: 100.0,

@@ -88,8 +88,8 @@ fn llama_cpp(
     if config.int8 {
         options.kv_type = Some(KvType::Q8_0);
     }
-    if config.speculation {
-        options.speculation = Speculation::Auto;
+    if !config.speculation {
+        options.speculation = Speculation::Off;
     }
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
     Ok(Arc::new(LlamaCpp::load(file, options)?))
