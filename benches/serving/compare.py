@@ -35,7 +35,7 @@ PEER_CONTEXT = 5120
 BEST_FLAGS = ["-np", "32", "-no-kvu", "-fa", "on", "-ctk", "q8_0", "-ctv", "q8_0", "-c", str(32 * PEER_CONTEXT)]
 
 # Server, and how it is started. `ours` and `peer` are as their users get them.
-SERVERS = ["ours", "ours-guess", "peer", "peer-best"]
+SERVERS = ["ours", "ours-plain", "peer", "peer-best"]
 
 
 class Row:
@@ -47,16 +47,16 @@ class Row:
 
 
 ROWS = [
-    Row("one", "1 client, tokens/s of the stream", ["ours", "ours-guess", "peer"],
+    Row("one", "1 client, tokens/s of the stream", ["ours", "ours-plain", "peer"],
         "streams --clients 1 --requests 4 --tokens 128 --words 48", "--requests 2",
         lambda r: r["stream_tokens_per_second"], "ours >= 1.0 x peer"),
-    Row("sampled", "1 client at temperature 1, tokens/s of the stream", ["ours", "ours-guess", "peer"],
+    Row("sampled", "1 client at temperature 1, tokens/s of the stream", ["ours", "ours-plain", "peer"],
         "streams --clients 1 --requests 4 --tokens 128 --words 48 --temperature 1", "--requests 2",
         lambda r: r["stream_tokens_per_second"], "(for information)"),
     Row("ttft", "1 client, ms to the first token of 300 words", ["ours", "peer"],
         "streams --clients 1 --requests 6 --tokens 2 --words 300", "--requests 3",
         lambda r: r["ttft_ms"]["p50"], "ours <= 1.0 x peer", lower_is_better=True),
-    Row("batch", "32 clients, tokens/s", ["ours", "ours-guess", "peer", "peer-best"],
+    Row("batch", "32 clients, tokens/s", ["ours", "ours-plain", "peer", "peer-best"],
         "streams --clients 32 --requests 2 --tokens 64 --words 32", "--requests 1",
         lambda r: r["tokens_per_second"], "ours >= 2.0 x peer, >= 1.1 x peer-best"),
     Row("shared", "8 clients, 600 shared words, 16 tokens each, tokens/s", ["ours", "peer", "peer-best"],
@@ -130,8 +130,8 @@ def start(name, model, peer_bin, threads):
                    "--set", "log.level=warn"]
         if threads:
             command += ["--set", f"model.threads={threads}"]
-        # What the row `ours` would be with guessing ahead.
-        extra = ["--set", "model.speculation=true"] if name == "ours-guess" else []
+        # What the row `ours` would be without guessing ahead.
+        extra = ["--set", "model.speculation=false"] if name == "ours-plain" else []
         return Server(name, command + extra + os.environ.get("LLMO_FLAGS", "").split(), port)
     command = [str(peer_bin / "llama-server"), "-m", str(model), "--host", "127.0.0.1", "--port", str(port)]
     if threads:

@@ -28,6 +28,8 @@ mod prompts;
 mod quantizing;
 #[path = "llama_cpp/scheduling.rs"]
 mod scheduling;
+#[path = "llama_cpp/speculation.rs"]
+mod speculation;
 #[path = "llama_cpp/tools.rs"]
 mod tools;
 #[path = "llama_cpp/tuning.rs"]

@@ -211,7 +211,7 @@ impl Default for ModelConfig {
             threads: 0,
             max_queued: 64,
             int8: false,
-            speculation: false,
+            speculation: true,
             prefix_store: String::new(),
             prefix_store_max_bytes: 1 << 30,
             prefix_store_max_entries: 64,

@@ -104,9 +104,9 @@ impl Default for LlamaCppOptions {
 #[non_exhaustive]
 pub enum Speculation {
     /// Never.
-    #[default]
     Off,
     /// Where it is measured to be faster: few streams, and text that repeats itself.
+    #[default]
     Auto,
     /// So many tokens in each step of few streams, whatever it costs. For tests and measurements.
     Always(u32),

@@ -116,8 +116,8 @@ pub(super) fn llama_cpp_options(
     if config.slots > 0 {
         options.slots = config.slots;
     }
-    if config.speculation {
-        options.speculation = Speculation::Auto;
+    if !config.speculation {
+        options.speculation = Speculation::Off;
     }
     // The loader leaves the model's own here, if it has one.
     options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });

@@ -1,0 +1,70 @@
+//! Guessing tokens ahead: the output stays, the runs become fewer.
+
+use llmo_backends::llama_cpp::{LlamaCpp, LlamaCppOptions, Speculation};
+use llmo_core::model::{SamplingParams, TokenId};
+use llmo_core::{GenerateRequest, Model};
+
+use crate::support::{load, options, run};
+
+const TOKENS: u32 = 48;
+
+/// Texts that quote themselves, so that guesses are right often, and wrong now and then.
+const TEXTS: [&str; 4] = [
+    "def add(a, b):\n    return a + b\n\ndef sub(a, b):\n    return a - b\n\ndef mul(a, b):\n    return",
+    "name,age,city\nAnna,31,Oslo\nPeter,45,Rome\nMaria,27,Oslo\nJohn,52,Rome\nClara,",
+    "The cat sat on the mat. The dog sat on the mat. The cat sat on the mat. The dog sat on",
+    "Once upon a time, there was a little",
+];
+
+fn guessing(speculation: Speculation) -> LlamaCppOptions {
+    let mut options = options();
+    options.speculation = speculation;
+    options
+}
+
+async fn tokens(model: &LlamaCpp, request: GenerateRequest) -> Vec<TokenId> {
+    run(model, request).await.unwrap().0.tokens
+}
+
+/// The places at which two ways to run the same tokens may differ: where the plain model finds both about equally likely.
+async fn assert_same_but_for_near_ties(plain: &LlamaCpp, guessing: &LlamaCpp, mut request: GenerateRequest) {
+    let got = tokens(guessing, request.clone()).await;
+    request.logprobs = Some(20);
+    let (expected, _) = run(plain, request).await.unwrap();
+    let Some(place) = (0..expected.tokens.len()).find(|&place| got.get(place) != expected.tokens.get(place)) else {
+        return;
+    };
+    let there = &expected.logprobs[place];
+    let other = there.top.iter().find(|top| Some(&top.token) == got.get(place));
+    let gap = other.map_or(f32::INFINITY, |other| (there.logprob - other.logprob).abs());
+    println!("differs at {place} by {gap}");
+    assert!(gap < 0.2, "at {place}: {there:?} and {:?}", got.get(place));
+}
+
+#[tokio::test]
+async fn greedy_output_is_the_same_with_guesses() {
+    let (plain, guessing) = (load(guessing(Speculation::Off)), load(guessing(Speculation::Always(6))));
+    for text in TEXTS {
+        let request = GenerateRequest::complete(text).max_tokens(TOKENS);
+        assert_same_but_for_near_ties(&plain, &guessing, request).await;
+    }
+    let (without, with) = (plain.load(), guessing.load());
+    assert_eq!(without.draft_tokens, 0);
+    assert!(with.draft_accepted_tokens > 40 && with.draft_accepted_tokens < with.draft_tokens, "{with:?}");
+}
+
+#[tokio::test]
+async fn seeded_output_with_penalties_is_the_same_with_guesses() {
+    let (plain, guessing) = (load(guessing(Speculation::Off)), load(guessing(Speculation::Always(6))));
+    for (seed, text) in (1..).zip(TEXTS) {
+        let mut sampling = SamplingParams::at_temperature(0.3);
+        (sampling.seed, sampling.repetition_penalty) = (Some(seed), 1.02);
+        let request = GenerateRequest::complete(text).max_tokens(TOKENS).sampling(sampling);
+        let expected = tokens(&plain, request.clone()).await;
+        let got = tokens(&guessing, request).await;
+        let same = expected.iter().zip(&got).take_while(|(a, b)| a == b).count();
+        // A draw at the border between two tokens may fall on the other side.
+        assert!(same >= expected.len() / 2, "seed {seed}: {same} of {}", expected.len());
+    }
+    assert!(guessing.load().draft_accepted_tokens > 0);
+}
