@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use llmo_config::{AdapterConfig, Config};
 use llmo_core::model::{Adapter, KeepAlive, ResidenceState};
-use llmo_core::{EmbedRequest, GenerateRequest, Model, ModelError, Models};
+use llmo_core::{EmbedRequest, GenerateRequest, ModelError, Models};
 use llmo_server::services::model::LocalModels;
 use support::eventually;
 

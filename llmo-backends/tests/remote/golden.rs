@@ -8,8 +8,8 @@ use llmo_backends::remote::request::{self, Upstream};
 use llmo_backends::remote::response::{Read, Reader};
 use llmo_backends::remote::sse::SseParser;
 use llmo_core::model::{
-    Constraint, DryParams, Event, GenerateRequest, Message, MirostatParams, Prompt, Role, SamplingParams, Tool, ToolCall,
-    ToolChoice,
+    Constraint, DryParams, Event, GenerateRequest, Message, MirostatParams, Prompt, Role, SamplingParams, Tool,
+    ToolCall, ToolChoice,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -44,7 +44,7 @@ mod tuning;
 
 pub use admin::admin_routes;
 pub use error::ServiceError;
-pub use int8::native::child as native_child;
+pub use int8::native_child;
 pub use local_models::LocalModels;
 pub use run::run;
 pub use status::status_route;

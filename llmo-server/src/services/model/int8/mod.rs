@@ -10,7 +10,8 @@
 //! Q8_0 takes 8.5 bits a weight. It halves what is stored in 16 bits, and makes larger what is stored in fewer than 8.
 
 mod convert;
-pub mod native;
+mod native;
 mod plan;
 
 pub(super) use convert::{as_configured, as_configured_file};
+pub use native::child as native_child;
