@@ -145,6 +145,15 @@ fn arrays_of_arrays_and_unknown_types_are_refused() {
 fn what_is_there_twice_is_refused() {
     assert!(refusal(|w| w.metadata.push(entry("general.name", 7, &[1]))).to_string().contains("twice"));
     assert!(refusal(|w| w.tensors[1].name = "token_embd.weight".into()).to_string().contains("twice"));
+    let vocabulary = |tokens: &[&str]| {
+        let texts = tokens.iter().map(|token| text(token)).collect::<Vec<_>>().concat();
+        entry("tokenizer.ggml.tokens", 9, &array(8, tokens.len() as u64, &texts))
+    };
+    // llama.cpp aborts on it.
+    assert!(refusal(|w| w.metadata[6] = vocabulary(&["<s>", "</s>", "<s>"])).to_string().contains("\"<s>\" twice"));
+    let mut nameless = GgufWriter::sound();
+    nameless.metadata[6] = vocabulary(&["<s>", "", ""]);
+    parse(&nameless.file()).unwrap();
 }
 
 #[test]

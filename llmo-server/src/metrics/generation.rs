@@ -175,7 +175,9 @@ impl Measurement {
         if self.first.is_none() {
             self.first = Some(now);
             self.metrics.first_token.get_or_create(&self.labels).observe(seconds(now - self.start));
-            self.metrics.choices.first_token(model, now - self.start);
+            if self.generates() {
+                self.metrics.choices.first_token(model, now - self.start);
+            }
         }
         if self.last.len() <= choice {
             self.last.resize(choice + 1, None);
@@ -198,7 +200,7 @@ impl Measurement {
             let each = first.elapsed().as_secs_f64() / (usage.completion_tokens - 1) as f64;
             self.metrics.per_token.get_or_create(&self.labels).observe(each);
         }
-        if self.labels.gen_ai_operation_name != Operation::Embeddings.as_str() {
+        if self.generates() {
             let after_first = self.first.map(|first| first.elapsed());
             let model = &self.labels.gen_ai_response_model;
             self.metrics.choices.answered(model, usage, self.start.elapsed(), after_first);
@@ -216,6 +218,11 @@ impl Measurement {
             self.metrics.rejections.get_or_create(&Rejected { reason: fault.code() }).inc();
         }
         self.end(fault.code());
+    }
+
+    /// Vectors and scores have no place in what is told of generations.
+    fn generates(&self) -> bool {
+        [Operation::Chat, Operation::TextCompletion].iter().any(|op| op.as_str() == self.labels.gen_ai_operation_name)
     }
 
     fn tokens(&self, kind: &'static str, count: u64) {

@@ -366,7 +366,8 @@ async fn a_slow_reader_pauses_alone_and_goes_on_where_it_was() {
 async fn a_reader_that_takes_nothing_loses_its_slot_and_is_told_why() {
     let bench = Bench::with_patience(1, 8, Duration::from_millis(20));
     let stream = bench.start(prompt([1]).max_tokens(500)).await.unwrap();
-    bench.until(is_idle).await;
+    // Between the queue and the slot it is nowhere: idle is what comes after the first token.
+    bench.until(|load| load.decode_tokens > 0 && is_idle(load)).await;
     match stream.collect_all().await {
         Err(ModelError::DeadlineExceeded { stage }) => assert_eq!(stage, "while the reader took nothing"),
         other => panic!("{other:?}"),

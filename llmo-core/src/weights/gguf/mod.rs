@@ -10,7 +10,7 @@ mod reader;
 mod tensor;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::WeightsError;
 use reader::Reader;
@@ -64,6 +64,7 @@ impl GgufHeader {
         let tensor_count = reader.count("the number of tensors", MAX_TENSORS)?;
         let metadata_count = reader.count("the number of metadata entries", MAX_METADATA)?;
         let metadata = read_metadata(&mut reader, metadata_count)?;
+        check_vocabulary(&metadata)?;
         let alignment = alignment(&metadata)?;
         let tensors = tensor::read_all(&mut reader, tensor_count)?;
         let data_start = reader.position().next_multiple_of(alignment);
@@ -118,6 +119,18 @@ fn read_metadata(reader: &mut Reader<'_>, count: u64) -> Result<HashMap<String, 
         metadata.insert(key, value);
     }
     Ok(metadata)
+}
+
+/// llama.cpp aborts when two tokens have one text.
+fn check_vocabulary(metadata: &HashMap<String, GgufValue>) -> Result<(), WeightsError> {
+    let Some(GgufValue::Array(GgufArray::Text(tokens))) = metadata.get("tokenizer.ggml.tokens") else { return Ok(()) };
+    let mut seen = HashSet::with_capacity(tokens.len());
+    // It gives names of its own to those without text; those that are not UTF-8 may only look alike here.
+    let named = |text: &&String| !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER);
+    match tokens.iter().filter(named).find(|text| !seen.insert(text.as_str())) {
+        Some(twice) => Err(WeightsError::invalid(format!("the vocabulary has the token {twice:?} twice"))),
+        None => Ok(()),
+    }
 }
 
 fn alignment(metadata: &HashMap<String, GgufValue>) -> Result<u64, WeightsError> {

@@ -35,7 +35,7 @@ fn config(dir: &Path, models: &[(&str, u64)]) -> Config {
 fn install(dir: &Path, id: &str, bytes: u64) {
     std::fs::create_dir_all(dir.join(id)).unwrap();
     std::fs::write(dir.join(id).join("model.gguf"), vec![0; usize::try_from(bytes).unwrap()]).unwrap();
-    let file = json!({"name": "model.gguf", "size": bytes, "sha256": "0".repeat(64)});
+    let file = json!({"name": "model.gguf", "size": bytes, "sha256": "7".repeat(64)});
     let manifest = json!({"format": 1, "id": id, "task": "generate", "weights": "gguf", "files": [file]});
     std::fs::write(dir.join(id).join("manifest.json"), manifest.to_string()).unwrap();
 }
@@ -130,7 +130,7 @@ async fn a_model_that_has_just_come_is_not_sent_away_again() {
 async fn a_model_with_streams_stays_until_they_end() {
     let dir = tempfile::tempdir().unwrap();
     let models = start(&config(dir.path(), &[("a", 600 * KIB), ("b", 600 * KIB)])).await;
-    let long = GenerateRequest::ask("hello").max_tokens(100_000);
+    let long = GenerateRequest::ask("hello").max_tokens(30_000);
     let mut stream = models.resolve("a").await.unwrap().generate(long).await.unwrap();
     stream.next().await.unwrap().unwrap();
     let hurried = short().deadline_after(Instant::now(), Duration::from_millis(200));
@@ -155,7 +155,7 @@ async fn too_many_do_not_wait_for_a_load() {
     config.model.max_queued = 3;
     config.model.load_wait_seconds = 1;
     let models = start(&config).await;
-    let stream = models.resolve("a").await.unwrap().generate(short().max_tokens(100_000)).await.unwrap();
+    let stream = models.resolve("a").await.unwrap().generate(short().max_tokens(30_000)).await.unwrap();
     let outcomes = join_all((0..8).map(|_| ask(&models, "b", short()))).await;
     let errors: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().to_string()).collect();
     assert_eq!(errors.iter().filter(|error| error.contains("3 requests wait")).count(), 5, "{errors:?}");
@@ -208,7 +208,7 @@ async fn pinned_models_never_go() {
 async fn a_model_deleted_while_it_streams_goes_when_the_stream_has_ended() {
     let dir = tempfile::tempdir().unwrap();
     let models = start(&config(dir.path(), &[("a", KIB), ("b", KIB)])).await;
-    let long = GenerateRequest::ask("hello").max_tokens(100_000);
+    let long = GenerateRequest::ask("hello").max_tokens(30_000);
     let mut stream = models.resolve("a").await.unwrap().generate(long).await.unwrap();
     std::fs::remove_dir_all(dir.path().join("a")).unwrap();
     let start = Instant::now();
