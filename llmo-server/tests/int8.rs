@@ -62,10 +62,10 @@ impl Service {
     }
 
     async fn capital(&self) -> String {
-        let body = json!({"prompt": "What is the capital of France?", "max_length": 16});
+        let body = json!({"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0});
         let answer =
-            reqwest::Client::new().post(format!("{}/api/generate", self.url)).json(&body).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()["response"].as_str().unwrap_or_default().to_owned()
+            reqwest::Client::new().post(format!("{}/v1/completions", self.url)).json(&body).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["choices"][0]["text"].as_str().unwrap_or_default().to_owned()
     }
 
     async fn model(&self) -> Value {
