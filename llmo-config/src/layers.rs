@@ -36,6 +36,11 @@ impl Layers {
         self.settings.iter().map(|(key, setting)| (key.as_str(), setting))
     }
 
+    /// Is there a setting of this key?
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.settings.contains_key(key)
+    }
+
     /// Puts a typed value on top.
     pub(crate) fn set(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
         let Some(setting) = self.settings.get_mut(key) else {

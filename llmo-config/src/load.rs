@@ -187,12 +187,34 @@ fn read_variables(
     origin: impl Fn(&str) -> Origin,
 ) -> Result<(), ConfigError> {
     // The specification's own names first, so that LLMO_SECTION__KEY overrides them.
-    let spec = |name: &str| SPEC_VARIABLES.iter().any(|(known, _)| *known == name);
+    let spec =
+        |name: &str| SPEC_VARIABLES.iter().any(|(known, _)| *known == name.strip_suffix("_FILE").unwrap_or(name));
     let (first, second): (Vec<_>, Vec<_>) = variables.iter().partition(|(name, _)| spec(name));
     for (name, value) in first.into_iter().chain(second) {
-        if let Some(key) = key_of(name) {
-            layers.set_text(&key, value, origin(name))?;
-        }
+        let Some(key) = key_of(name).filter(|key| layers.knows(key)) else {
+            read_secret(layers, name, value, &origin)?;
+            continue;
+        };
+        layers.set_text(&key, value, origin(name))?;
     }
     Ok(())
+}
+
+/// `REDIS_URL_FILE=/run/secrets/redis_url`: the value of `REDIS_URL` is what that file holds, as containers get secrets.
+/// Of variables that name no setting, those that seem meant for one are refused.
+fn read_secret(
+    layers: &mut Layers,
+    name: &str,
+    path: &str,
+    origin: &impl Fn(&str) -> Origin,
+) -> Result<(), ConfigError> {
+    match name.strip_suffix("_FILE").and_then(key_of).filter(|key| layers.knows(key)) {
+        Some(_) if path.trim().is_empty() => Ok(()),
+        Some(key) => {
+            let path = PathBuf::from(path.trim());
+            let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path, source })?;
+            layers.set_text(&key, text.trim_end_matches(['\r', '\n']), origin(name))
+        }
+        None => key_of(name).map_or(Ok(()), |key| layers.set_text(&key, path, origin(name))),
+    }
 }

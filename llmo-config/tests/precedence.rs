@@ -34,6 +34,23 @@ fn each_place_overrides_the_one_before() -> Outcome {
 }
 
 #[test]
+fn a_value_may_be_in_a_file_that_the_variable_names() -> Outcome {
+    let secret = file("redis://:s3cret@redis:6379/0\n")?;
+    let path = secret.path().display().to_string();
+    let by_file = Loader::new().environment([("REDIS_URL_FILE", path.as_str())]);
+    assert_eq!(by_file.clone().load()?.config.cache.redis_url, "redis://:s3cret@redis:6379/0");
+    let own_name = by_file.environment([("LLMO_CACHE__REDIS_URL", "redis://h")]);
+    assert_eq!(own_name.load()?.config.cache.redis_url, "redis://h");
+    let long = Loader::new().environment([("LLMO_CACHE__REDIS_URL_FILE", path.as_str())]);
+    assert_eq!(long.load()?.config.cache.redis_url, "redis://:s3cret@redis:6379/0");
+    let absent = Loader::new().environment([("REDIS_URL_FILE", "/nowhere")]).load();
+    assert!(matches!(absent, Err(ConfigError::Unreadable { .. })), "{absent:?}");
+    let misspelt = Loader::new().environment([("LLMO_CACHE__REDIS_LUR_FILE", path.as_str())]).load();
+    assert!(matches!(misspelt, Err(ConfigError::UnknownKey { .. })), "{misspelt:?}");
+    Ok(())
+}
+
+#[test]
 fn the_specification_s_variables_work() -> Outcome {
     let variables = [("USE_INT8", "true"), ("MODEL_PATH", "/m/x.gguf"), ("MODEL_SERVICE_PORT", "9001")];
     let config = Loader::new().environment(variables).load()?.config;

@@ -82,6 +82,8 @@ pub(crate) enum Command {
     },
     /// Look for what is wrong on this machine, and say how to cure it
     Doctor(DoctorArgs),
+    /// Ask a service of this machine whether it is ready; exit status 0 if it is (for containers)
+    Healthcheck(HealthcheckArgs),
     /// The process of one engine; started by `llmo serve model`
     #[command(hide = true)]
     Engine,
@@ -109,6 +111,22 @@ pub(crate) enum Role {
     Cache,
     /// Keeps weights
     Store,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    /// Which service (`llmo up` is a gateway)
+    #[arg(value_enum, default_value_t = Role::Gateway)]
+    pub(crate) role: Role,
+    /// Only whether it lives, not whether it is ready
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Ask this base URL instead of the configured address
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Longest wait for the answer, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3_000)]
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Args)]
@@ -227,4 +245,6 @@ pub(crate) enum Layout {
     Services,
     /// One process
     Mono,
+    /// Containers: `./run_microservices.sh run --docker`
+    Containers,
 }

@@ -87,6 +87,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
         #[cfg(not(feature = "llama-cpp"))]
         Command::Tune(_) => Err(CliError::Message("this program was built without llama.cpp".into())),
         Command::Ps { json } => commands::ps::run(config, *json).await,
+        Command::Healthcheck(arguments) => commands::healthcheck::run(arguments, config).await,
         Command::Config { .. }
         | Command::Doctor(_)
         | Command::Completions { .. }

@@ -2,6 +2,7 @@
 
 pub(crate) mod chat;
 pub(crate) mod config;
+pub(crate) mod healthcheck;
 pub(crate) mod library;
 pub(crate) mod ps;
 pub(crate) mod pull;

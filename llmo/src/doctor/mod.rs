@@ -1,12 +1,18 @@
 //! `llmo doctor`: one check a file, each with its cure. Checks look; they change nothing.
 
+mod clock;
+mod containers;
 mod disk;
+mod download;
+mod engine;
 mod kernels;
+mod limits;
 mod memory;
 mod models;
 mod ports;
 mod redis;
 mod report;
+mod services;
 
 use llmo_config::Config;
 
@@ -16,13 +22,19 @@ use report::{Check, Finding, State};
 
 type Checker = fn(&Config, Layout) -> Vec<Finding>;
 
+/// In the order of the questions that a person would ask.
 const CHECKS: &[(&str, Checker)] = &[
+    ("services", services::check),
     ("ports", ports::check),
+    ("containers", containers::check),
     ("memory", memory::check),
+    ("limits", limits::check),
     ("disk", disk::check),
     ("models", models::check),
+    ("download", download::check),
     ("kernels", kernels::check),
     ("redis", redis::check),
+    ("clock", clock::check),
 ];
 
 /// Runs the checks and prints what they found; an error if any found something that has to be cured.

@@ -51,15 +51,15 @@ pub(super) fn print(checks: &[Check], json: bool, quiet: bool) {
     }
     for check in checks {
         for finding in &check.findings {
-            let cure = finding.cure.as_ref().map_or_else(String::new, |cure| format!("\n           cure: {cure}"));
+            let cure = finding.cure.as_ref().map_or_else(String::new, |cure| format!("\n             cure: {cure}"));
             match finding.state {
                 State::Problem if quiet => {
-                    eprintln!("error: {}{}", finding.what, cure.replace("           cure: ", "       "))
+                    eprintln!("error: {}{}", finding.what, cure.replace("             cure: ", "       "))
                 }
-                State::Problem => say!("problem {:>8}: {}{cure}", check.name, finding.what),
+                State::Problem => say!("problem {:>10}: {}{cure}", check.name, finding.what),
                 _ if quiet => {}
-                State::Advice => say!("advice  {:>8}: {}{cure}", check.name, finding.what),
-                State::Fine => say!("fine    {:>8}: {}", check.name, finding.what),
+                State::Advice => say!("advice  {:>10}: {}{cure}", check.name, finding.what),
+                State::Fine => say!("fine    {:>10}: {}", check.name, finding.what),
             }
         }
     }
