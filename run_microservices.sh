@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# llmo: build, run and test the whole stack. `./run_microservices.sh help` lists the verbs.
+# llmo: build, run and test the whole stack, as processes of this machine or as containers. `./run_microservices.sh help`
+# lists the verbs.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,36 +15,55 @@ cd "$ROOT"
 . scripts/toolchain.sh
 # shellcheck source=scripts/stack.sh
 . scripts/stack.sh
+# shellcheck source=scripts/engine.sh
+. scripts/engine.sh
+# shellcheck source=scripts/containers.sh
+. scripts/containers.sh
+# shellcheck source=scripts/mode.sh
+. scripts/mode.sh
+# shellcheck source=scripts/usage.sh
+. scripts/usage.sh
 
-usage() {
-    cat <<'TEXT'
-usage: ./run_microservices.sh VERB
-
-  build             install what is missing and compile
-  run [--mono]      build what is missing, start the stack, print the URLs
-                    (--mono: everything in one process)
-  stop              stop it; running streams may finish
-  restart           stop and run
-  status            what runs, and how it is
-  logs [SERVICE]    follow the logs: gateway, model-service, cache-service, storage-service
-  test              the whole test suite, then a smoke test of a running stack
-
-Settings: environment or .env, e.g. API_PORT=8000 ./run_microservices.sh run
-          (see .env.example; all settings: target/release/llmo config print)
-TEXT
-}
-
+take_mode "$@"
+set -- "${REST[@]}"
 verb=${1:-help}
 [ $# -gt 0 ] && shift
 
+prepare_build() { ensure_build_packages; choose_toolchain; }
+
 case $verb in
-    build)   ensure_build_packages; choose_toolchain; build_stack ;;
-    run)     ensure_build_packages; choose_toolchain; build_stack; run_stack "$@" ;;
+    help | -h | --help) usage; exit 0 ;;
+    build | run | stop | restart | update | status | scale | logs | test | doctor | clean) choose_mode "$verb" "$@" ;;
+    *) usage >&2; fail "$(t "unknown verb '%s'" "$verb")" ;;
+esac
+
+if [ "$MODE" = containers ]; then
+    case $verb in
+        build)   build_containers ;;
+        run)     run_containers "$@" ;;
+        stop)    stop_containers ;;
+        restart) again=$(container_setting COMPOSE_PROFILES ''); stop_containers; COMPOSE_PROFILES=${again} run_containers "$@" ;;
+        update)  update_containers "$@" ;;
+        status)  status_containers ;;
+        scale)   scale_containers "$@" ;;
+        logs)    logs_containers "$@" ;;
+        test)    exec docker/test.sh "$@" ;;
+        doctor)  doctor_containers "$@" ;;
+        clean)   clean_containers ;;
+    esac
+    exit
+fi
+
+case $verb in
+    build)   prepare_build; build_stack ;;
+    run)     prepare_build; build_stack; run_stack "$@" ;;
     stop)    stop_stack ;;
-    restart) stop_stack; ensure_build_packages; choose_toolchain; build_stack; run_stack "$@" ;;
+    restart) stop_stack; prepare_build; build_stack; run_stack "$@" ;;
+    update)  prepare_build; build_stack; update_stack "$@" ;;
     status)  status_stack ;;
+    scale)   scale_stack "$@" ;;
     logs)    logs_stack "$@" ;;
     test)    ensure_build_packages; ensure_test_packages; choose_toolchain; exec scripts/test.sh "$@" ;;
-    help | -h | --help) usage ;;
-    *)       usage >&2; fail "unknown verb '$verb'" ;;
+    doctor)  doctor_stack "$@" ;;
+    clean)   clean_stack ;;
 esac

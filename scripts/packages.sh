@@ -18,7 +18,7 @@ ensure_packages() {
     done
     [ ${#missing[@]} -eq 0 ] && return 0
     if ! command -v apt-get >/dev/null 2>&1; then
-        fail "needed to $purpose and not found: ${missing[*]} (Debian's names)" \
+        fail "$(t "needed to %s and not found: %s (Debian's names)" "$purpose" "${missing[*]}")" \
             "install them with this system's package manager and run the same command again"
     fi
     local as_root=()
@@ -26,19 +26,19 @@ ensure_packages() {
         if sudo -n true 2>/dev/null; then
             as_root=(sudo)
         else
-            fail "needed to $purpose and not installed: ${missing[*]}" \
+            fail "$(t 'needed to %s and not installed: %s' "$purpose" "${missing[*]}")" \
                 "type this, then run the same command again:" \
                 "    sudo apt-get install -y ${missing[*]}"
         fi
     fi
-    say "Installing Debian packages to $purpose: ${missing[*]}"
+    say "Installing Debian packages to %s: %s" "$purpose" "${missing[*]}"
     local log
     log=$(mktemp)
     if ! { "${as_root[@]}" apt-get update -qq &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
         tail -n 15 "$log" >&2
         rm -f "$log"
-        fail "apt-get could not install: ${missing[*]}" "its last lines are above"
+        fail "$(t 'apt-get could not install: %s' "${missing[*]}")" "its last lines are above"
     fi
     rm -f "$log"
 }

@@ -4,10 +4,12 @@
 # run/NAME.supervisor.pid   the supervisor: TERM stops the service for good
 # run/NAME.pid              the service itself
 # run/NAME.log              its output
+# run/model-services.toml   the model services, for the gateway: it reads the file again when it changes
 
 RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
 BIN_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/release
 SERVICES=(storage-service cache-service model-service gateway)
+MODEL_SERVICES=$(realpath -m "$RUN_DIR")/model-services.toml
 LOG_LIMIT_BYTES=$((64 * 1024 * 1024))
 
 build_stack() {
@@ -17,7 +19,10 @@ build_stack() {
 }
 
 # What the services on one host usually want; anything the user sets elsewhere overrides it.
-service_presets() { printf '%s\n' --preset cache.backend=remote; }
+service_presets() {
+    printf '%s\n' --preset cache.backend=remote
+    [ ! -e "$MODEL_SERVICES" ] || printf '%s\n' --preset "discovery.file=$MODEL_SERVICES"
+}
 
 service_command() {
     local presets
@@ -26,9 +31,10 @@ service_command() {
         storage-service) COMMAND=("$BIN_DIR/llmo-server" store "${presets[@]}") ;;
         cache-service)   COMMAND=("$BIN_DIR/llmo-server" cache "${presets[@]}") ;;
         model-service)   COMMAND=("$BIN_DIR/llmo-server" model "${presets[@]}") ;;
+        model-service-*) COMMAND=("$BIN_DIR/llmo-server" model "${presets[@]}" --set "model.port=$(cat "$RUN_DIR/$1.port")") ;;
         gateway)         COMMAND=("$BIN_DIR/llmo-gateway" "${presets[@]}") ;;
         mono)            COMMAND=("$BIN_DIR/llmo" up) ;;
-        *)               fail "unknown service '$1'" "services: ${SERVICES[*]}" ;;
+        *)               fail "$(t "unknown service '%s'" "$1")" "$(t 'services: %s' "${SERVICES[*]}")" ;;
     esac
 }
 
@@ -38,10 +44,19 @@ alive() { [ -r "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 
 running_services() {
     local name
-    for name in "${SERVICES[@]}" mono; do
+    for name in "${SERVICES[@]}" mono $(more_model_services); do
         alive "$RUN_DIR/$name.supervisor.pid" && printf '%s\n' "$name"
     done
     return 0
+}
+
+# Those that `scale` added: model-service-2 …
+more_model_services() {
+    local file name
+    for file in "$RUN_DIR"/model-service-*.supervisor.pid; do
+        name=${file##*/}
+        [ ! -e "$file" ] || printf '%s\n' "${name%.supervisor.pid}"
+    done
 }
 
 run_stack() {
@@ -49,25 +64,27 @@ run_stack() {
     while [ $# -gt 0 ]; do
         case $1 in
             --mono) wanted=(mono) mode=mono ;;
-            *)      fail "unknown option '$1' for run" "options: --mono" ;;
+            *)      fail "$(t "unknown option '%s' for run" "$1")" "options: --docker --process --mono --traefik --monitoring --s3" ;;
         esac
         shift
     done
     local now
     now=$(running_services | tr '\n' ' ')
-    if [ "$now" = "$(printf '%s ' "${wanted[@]}")" ]; then
+    if [ "$(sed -E 's/model-service-[0-9]+ //g' <<<"$now")" = "$(printf '%s ' "${wanted[@]}")" ]; then
         say "Already running"
         wait_ready
         print_urls
         return 0
     fi
-    [ -z "$now" ] || fail "already running: $now" "stop it first: ./run_microservices.sh stop"
+    [ -z "$now" ] || fail "$(t 'already running: %s' "$now")" "stop it first: ./run_microservices.sh stop"
 
     "$BIN_DIR/llmo" config check >/dev/null || exit 1
     "$BIN_DIR/llmo" doctor --only ports --role "$mode" --quiet || exit 1
     pull_models
     mkdir -p "$RUN_DIR"
-    say "Starting ${wanted[*]} (logs: ./run_microservices.sh logs)"
+    say "Starting %s (logs: ./run_microservices.sh logs)" "${wanted[*]}"
+    rm -f "$MODEL_SERVICES"
+    [ "$mode" = mono ] || write_model_services
     for name in "${wanted[@]}"; do start_service "$name"; done
     wait_ready
     print_urls
@@ -97,18 +114,18 @@ wait_ready() {
         answer=$(curl -s -m 2 -w '\n%{http_code}' "$url" 2>/dev/null || true)
         [ "${answer##*$'\n'}" = 200 ] && return 0
         reason=$(printf '%s' "${answer%$'\n'*}" | tr -d '\n' | cut -c1-200)
-        [ -n "$reason" ] || reason="the gateway is starting"
-        if [ "$reason" != "$last" ]; then note "waiting: $reason"; last=$reason; fi
+        [ -n "$reason" ] || reason=$(t 'the gateway is starting')
+        if [ "$reason" != "$last" ]; then note 'waiting: %s' "$reason"; last=$reason; fi
         for name in $(running_services); do
             if [ "$(restarts "$name")" -ge 5 ]; then
                 tail -n 5 "$RUN_DIR/$name.log" >&2
                 stop_stack
-                fail "$name does not start; its last lines are above" "all of them: $RUN_DIR/$name.log"
+                fail "$(t '%s does not start; its last lines are above' "$name")" "$(t 'all of them: %s' "$RUN_DIR/$name.log")"
             fi
         done
         sleep 0.2
     done
-    fail "the stack is not ready after ${LLMO_START_TIMEOUT:-180} s: $last" "look at the logs: ./run_microservices.sh logs"
+    fail "$(t 'the stack is not ready after %s s: %s' "${LLMO_START_TIMEOUT:-180}" "$last")" "look at the logs: ./run_microservices.sh logs"
 }
 
 restarts() { cat "$RUN_DIR/$1.restarts" 2>/dev/null || echo 0; }
@@ -124,46 +141,56 @@ print_urls() {
     api=$(api_url)
     cat <<TEXT
 
-llmo is ready.
-    API         $api/api        (also OpenAI's: $api/v1)
-    Dashboard   http://localhost:$(setting gateway.dashboard_port)
+$(t 'llmo is ready.')
+    API         $api/api        ($(t "also OpenAI's"): $api/v1)
+    $(t Dashboard)   http://localhost:$(setting gateway.dashboard_port)
 
     curl $api/api/generate -d '{"prompt": "What is the capital of Germany?", "max_length": 40}'
 
-    stop it:    ./run_microservices.sh stop
+    $(t 'stop it:')    ./run_microservices.sh stop
 TEXT
 }
 
 stop_stack() {
-    local name pid stopped=()
+    local name stopped=()
     # The gateway first: it drains while what it needs is still there.
-    for name in gateway mono model-service cache-service storage-service; do
-        alive "$RUN_DIR/$name.supervisor.pid" || continue
-        pid=$(cat "$RUN_DIR/$name.supervisor.pid")
-        kill -TERM "$pid"
-        local limit=$((SECONDS + 45))
-        while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $limit ]; do sleep 0.05; done
-        if kill -0 "$pid" 2>/dev/null; then
-            alive "$RUN_DIR/$name.pid" && kill -KILL "$(cat "$RUN_DIR/$name.pid")" 2>/dev/null
-            kill -KILL "$pid" 2>/dev/null || true
+    for name in gateway mono model-service $(more_model_services) cache-service storage-service; do
+        if alive "$RUN_DIR/$name.supervisor.pid"; then
+            stop_service "$name"
+            stopped+=("$name")
         fi
-        stopped+=("$name")
-        rm -f "$RUN_DIR/$name".{supervisor.pid,pid,restarts}
+        # Also what a machine that went down left behind.
+        rm -f "$RUN_DIR/$name".{supervisor.pid,pid,restarts,port}
     done
-    if [ ${#stopped[@]} -eq 0 ]; then say "Nothing was running"; else say "Stopped ${stopped[*]}"; fi
+    rm -f "$MODEL_SERVICES"
+    if [ ${#stopped[@]} -eq 0 ]; then say "Nothing was running"; else say "Stopped %s" "${stopped[*]}"; fi
+}
+
+# Ends one service and its supervisor; running streams may finish.
+stop_service() {
+    local name=$1 pid
+    pid=$(cat "$RUN_DIR/$name.supervisor.pid")
+    kill -TERM "$pid"
+    local limit=$((SECONDS + 45))
+    while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $limit ]; do sleep 0.05; done
+    if kill -0 "$pid" 2>/dev/null; then
+        alive "$RUN_DIR/$name.pid" && kill -KILL "$(cat "$RUN_DIR/$name.pid")" 2>/dev/null
+        kill -KILL "$pid" 2>/dev/null || true
+    fi
+    rm -f "$RUN_DIR/$name".{supervisor.pid,pid,restarts,port}
 }
 
 status_stack() {
     local name state
     [ -n "$(running_services)" ] || { say "Nothing runs (start it: ./run_microservices.sh run)"; return 3; }
-    printf '%-17s %-9s %8s %9s\n' SERVICE STATE PID RESTARTS
+    printf '%-17s %-9s %8s %9s\n' "$(t SERVICE)" "$(t STATE)" PID "$(t RESTARTS)"
     for name in $(running_services); do
         state=running
         alive "$RUN_DIR/$name.pid" || state=starting
         printf '%-17s %-9s %8s %9s\n' "$name" "$state" "$(cat "$RUN_DIR/$name.pid" 2>/dev/null || echo -)" "$(restarts "$name")"
     done
     printf '\n%s/readyz: ' "$(api_url)"
-    curl -s -m 3 "$(api_url)/readyz" || echo "does not answer"
+    curl -s -m 3 "$(api_url)/readyz" || t 'does not answer'
     echo
 }
 
@@ -180,4 +207,107 @@ logs_stack() {
     fi
     [ -e "${files[0]:-}" ] || fail "no logs yet" "start the stack: ./run_microservices.sh run"
     if [ "${FOLLOW:-1}" = 1 ]; then exec tail -n 50 -F "${files[@]}"; else exec tail -n 50 "${files[@]}"; fi
+}
+
+# Which model services there are, for the gateway; nothing where the user says so himself.
+write_model_services() {
+    local name port host
+    "$BIN_DIR/llmo" config get discovery.file >/dev/null 2>&1 || return 0
+    [ "$(setting gateway.upstreams | tr -d '[:space:]')" = '[]' ] || return 0
+    [ -z "$(setting discovery.file | tr -d '"')" ] || return 0
+    host=$(setting model.host | tr -d '"')
+    case $host in 0.0.0.0) host=127.0.0.1 ;; ::) host='[::1]' ;; esac
+    mkdir -p "$RUN_DIR"
+    for name in model-service $(more_model_services); do
+        port=$(cat "$RUN_DIR/$name.port" 2>/dev/null || setting model.port)
+        printf '[[upstreams]]\nurl = "http://%s:%s"\n\n' "$host" "$port"
+    done >"$MODEL_SERVICES.new"
+    mv "$MODEL_SERVICES.new" "$MODEL_SERVICES"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# Waits until a service on this port is ready.
+wait_service() { # NAME PORT
+    local limit=$((SECONDS + ${LLMO_START_TIMEOUT:-180}))
+    until "$BIN_DIR/llmo" healthcheck --url "http://127.0.0.1:$2" >/dev/null 2>&1; do
+        if [ $SECONDS -ge $limit ] || [ "$(restarts "$1")" -ge 5 ]; then
+            tail -n 5 "$RUN_DIR/$1.log" >&2
+            fail "$(t '%s does not start; its last lines are above' "$1")" "$(t 'all of them: %s' "$RUN_DIR/$1.log")"
+        fi
+        sleep 0.2
+    done
+}
+
+# scale_stack SERVICE=NUMBER…: the gateway learns of each from a file. New ones are told when they are ready, those that go
+# are left out first and then drained.
+scale_stack() {
+    local wanted number name index running
+    alive "$RUN_DIR/gateway.supervisor.pid" || fail "Nothing runs (start it: ./run_microservices.sh run)"
+    [ -e "$MODEL_SERVICES" ] || fail "gateway.upstreams or discovery.file says which model services there are" "add them there, or unset it"
+    for wanted in "$@"; do
+        number=${wanted#*=}
+        check_scale "${wanted%%=*}" "$number"
+        [ "${wanted%%=*}" = model-service ] || fail "several gateways need Traefik in front of them: they cannot all have one port" "./run_microservices.sh run --docker --traefik"
+        for ((index = 2; index <= number; index++)); do
+            name=model-service-$index
+            alive "$RUN_DIR/$name.supervisor.pid" && continue
+            free_port >"$RUN_DIR/$name.port"
+            start_service "$name"
+            wait_service "$name" "$(cat "$RUN_DIR/$name.port")"
+        done
+        write_model_services
+        running=$(more_model_services)
+        for name in $running; do
+            [ "${name##*-}" -gt "$number" ] || continue
+            # Without it the gateway sends nothing there any more; what runs goes on.
+            mv "$RUN_DIR/$name.supervisor.pid" "$RUN_DIR/$name.leaving"
+            write_model_services
+            mv "$RUN_DIR/$name.leaving" "$RUN_DIR/$name.supervisor.pid"
+            sleep 1
+            stop_service "$name"
+        done
+        say "Scaled %s" "$wanted"
+    done
+}
+
+# update_stack [SERVICE…]: services are replaced one by one. While the only model service is, another takes its place.
+update_stack() {
+    local services=("$@") name replica port alone=0
+    alive "$RUN_DIR/gateway.supervisor.pid" || fail "Nothing runs (start it: ./run_microservices.sh run)"
+    [ ${#services[@]} -gt 0 ] || services=(storage-service cache-service model-service)
+    for name in "${services[@]}"; do
+        if [ "$name" != model-service ]; then
+            stop_service "$name"
+            start_service "$name"
+            wait_ready
+            say "Updated %s" "$name"
+            continue
+        fi
+        if [ -z "$(more_model_services)" ]; then alone=1; scale_stack model-service=2 >/dev/null; fi
+        for replica in model-service $(more_model_services); do
+            port=$(cat "$RUN_DIR/$replica.port" 2>/dev/null || setting model.port)
+            stop_service "$replica"
+            [ "$replica" = model-service ] || echo "$port" >"$RUN_DIR/$replica.port"
+            start_service "$replica"
+            wait_service "$replica" "$port"
+            say "Updated %s" "$replica"
+        done
+        [ $alone = 0 ] || scale_stack model-service=1 >/dev/null
+    done
+}
+
+doctor_stack() {
+    [ -x "$BIN_DIR/llmo" ] || fail "there is no llmo for this machine" "./run_microservices.sh build"
+    local role=services
+    ! alive "$RUN_DIR/mono.supervisor.pid" || role=mono
+    LLMO_RUN_DIR=$RUN_DIR "$BIN_DIR/llmo" doctor --role "$role" "$@"
+}
+
+clean_stack() {
+    stop_stack
+    local taken=${RUN_DIR:?}/bin
+    rm -rf "$RUN_DIR"/*.log "$RUN_DIR"/*.log.1 "$RUN_DIR"/*.pid "$RUN_DIR"/*.restarts "$RUN_DIR"/*.port "$MODEL_SERVICES" "$taken"
+    rmdir "$RUN_DIR" 2>/dev/null || true
+    say "Removed logs and state; models and what was compiled are kept (llmo rm MODEL; rm -r target)"
 }

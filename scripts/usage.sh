@@ -1,0 +1,60 @@
+# shellcheck shell=bash
+# What `help` prints.
+
+usage() {
+    if [ "$LLMO_SPEAKS" = pl ]; then usage_pl; else usage_en; fi
+}
+
+usage_en() {
+    cat <<'TEXT'
+usage: ./run_microservices.sh VERB [--docker | --process]
+
+  build                  install what is missing and compile (containers: make the image)
+  run                    build what is missing, start the stack, print the URLs
+      --mono             processes: everything in one
+      --traefik          containers: Traefik as the edge
+      --monitoring       with Prometheus, Alertmanager and Grafana
+      --s3               containers: with a bucket of our own
+  stop                   stop it; running streams may finish
+  restart                stop and run
+  update [SERVICE]       replace services one by one by what was built meanwhile; no request fails
+  status                 what runs, and how it is
+  scale SERVICE=NUMBER   so many of a service, e.g. model-service=3
+  logs [SERVICE]         follow the logs: gateway, model-service, cache-service, storage-service
+  test                   the whole test suite, then a smoke test of a running stack
+                         (--docker: real containers, from building to stopping)
+  doctor                 what is wrong here, and the cure (--json)
+  clean                  stop, and remove logs and state (containers: also volumes and image)
+
+Processes or containers: as said; else what runs; else containers if an engine and the image are there.
+Settings: environment or .env, e.g. API_PORT=8000 ./run_microservices.sh run
+          (see .env.example; all settings: target/release/llmo config print)
+TEXT
+}
+
+usage_pl() {
+    cat <<'TEXT'
+użycie: ./run_microservices.sh POLECENIE [--docker | --process]
+
+  build                  zainstaluj, czego brakuje, i skompiluj (kontenery: zbuduj obraz)
+  run                    zbuduj, czego brakuje, uruchom stos, wypisz adresy
+      --mono             procesy: wszystko w jednym
+      --traefik          kontenery: Traefik na brzegu
+      --monitoring       z Prometheusem, Alertmanagerem i Grafaną
+      --s3               kontenery: z własnym magazynem S3
+  stop                   zatrzymaj; trwające odpowiedzi mogą się dokończyć
+  restart                zatrzymaj i uruchom
+  update [USŁUGA]        wymień usługi po kolei na nowo zbudowane; żadne żądanie nie ucierpi
+  status                 co działa i w jakim jest stanie
+  scale USŁUGA=LICZBA    tyle sztuk usługi, np. model-service=3
+  logs [USŁUGA]          pokazuj logi: gateway, model-service, cache-service, storage-service
+  test                   wszystkie testy, potem próba działającego stosu
+                         (--docker: prawdziwe kontenery, od budowy do zatrzymania)
+  doctor                 co tu jest nie tak i jak to naprawić (--json)
+  clean                  zatrzymaj i usuń logi i stan (kontenery: także wolumeny i obraz)
+
+Procesy czy kontenery: jak podano; inaczej to, co działa; inaczej kontenery, jeśli są silnik i obraz.
+Ustawienia: środowisko lub .env, np. API_PORT=8000 ./run_microservices.sh run
+            (zobacz .env.example; wszystkie: target/release/llmo config print)
+TEXT
+}
