@@ -7,6 +7,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export ROOT
 cd "$ROOT"
 
+# shellcheck source=scripts/dotenv.sh
+. scripts/dotenv.sh
 # shellcheck source=scripts/say.sh
 . scripts/say.sh
 # shellcheck source=scripts/packages.sh

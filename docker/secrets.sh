@@ -17,6 +17,7 @@ keep() { [ -s "$dir/$1" ] || printf '%s\n' "$2" >"$dir/$1"; }
 keep redis_password "$(chance)"
 redis=$(cat "$dir/redis_password")
 keep redis_url "redis://:$redis@redis:6379/0"
+keep redis_passwords.json "{\"redis://redis:6379\": \"$redis\"}"
 keep redis.conf "bind * -::*
 port 6379
 requirepass $redis

@@ -6,7 +6,8 @@
 
 PROJECT=${COMPOSE_PROJECT_NAME:-llmo}
 IMAGE=${LLMO_IMAGE:-llmo:latest}
-SECRETS=${SECRETS_DIR:-$ROOT/docker/secrets}
+SECRETS=$(realpath -m "${SECRETS_DIR:-$ROOT/docker/secrets}")
+export SECRETS_DIR=$SECRETS
 CONTAINERS_ENV=$RUN_DIR/containers.env
 IMAGES_ENV=$RUN_DIR/images.env
 
@@ -42,7 +43,6 @@ write_settings() {
     mkdir -p "$RUN_DIR"
     env | grep -E '^(LLMO_[A-Z0-9]+__[A-Z0-9_]+|HF_ENDPOINT)=' >"$RUN_DIR/settings.env" || true
     remember LLMO_ENV_FILE "$RUN_DIR/settings.env"
-    remember SECRETS_DIR "$SECRETS"
 }
 
 build_containers() {
@@ -94,7 +94,12 @@ run_containers() {
     else
         sed -i '/^GATEWAY_\(DASHBOARD_\)\?PUBLISH=/d' "$CONTAINERS_ENV"
     fi
-    [[ ,$profiles, != *,s3,* ]] || { remember STORAGE_BACKEND s3; remember LLMO_STORE__S3_ENDPOINT http://s3:9000; }
+    if [[ ,$profiles, == *,s3,* ]]; then
+        remember STORAGE_BACKEND s3
+        remember LLMO_STORE__S3_ENDPOINT http://s3:9000
+        remember S3_USER_FILE /run/secrets/s3_user
+        remember S3_PASSWORD_FILE /run/secrets/s3_password
+    fi
 
     local before after
     before=$(running_ids)

@@ -10,7 +10,7 @@ use object_store::prefix::PrefixStore;
 use super::ObjectStoreBackend;
 
 /// Which bucket, where. Keys come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or a role of the
-/// machine), never from a configuration file.
+/// machine) or from files that it names (`AWS_ACCESS_KEY_ID_FILE`, …), never from a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct S3Options {
@@ -31,6 +31,9 @@ impl ObjectStoreBackend {
     /// [`StoreError::Unavailable`] if the options can't be.
     pub fn s3(options: &S3Options) -> Result<Self> {
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(&options.bucket).with_region(&options.region);
+        if let (Some(id), Some(secret)) = (from_file("AWS_ACCESS_KEY_ID"), from_file("AWS_SECRET_ACCESS_KEY")) {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+        }
         if let Some(endpoint) = &options.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
@@ -40,4 +43,13 @@ impl ObjectStoreBackend {
             None => Self::new(Arc::new(store), "s3"),
         })
     }
+}
+
+/// What the file that `NAME_FILE` names holds; `None` if `NAME` itself is set, or there is no such file.
+fn from_file(name: &str) -> Option<String> {
+    if std::env::var_os(name).is_some_and(|value| !value.is_empty()) {
+        return None;
+    }
+    let text = std::fs::read_to_string(std::env::var_os(format!("{name}_FILE"))?).ok()?;
+    Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
 }

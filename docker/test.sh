@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# Real containers, from building to stopping: ./run_microservices.sh test --docker
+#
+# Builds the image, starts the stack behind a real Traefik, asks the real model, scales to three, kills one of them under load,
+# replaces all by a rolling update under load, stops, and looks what is left. Prints the image's size and the start's time.
+#
+#   BINARIES=prebuilt PREBUILT=dist   takes programs of scripts/build_portable.sh instead of compiling in the image's build
+#   STREAMS=24 TOKENS=250             how much load
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ROOT=$PWD
+# A project of its own: another stack on this machine is not touched.
+export ROOT LLMO_MODE=docker COMPOSE_PROJECT_NAME=llmo-test LLMO_IMAGE=${LLMO_IMAGE:-llmo:test} LLMO_LANG=en
+. scripts/say.sh
+. scripts/packages.sh
+. scripts/stack.sh
+. scripts/engine.sh
+. scripts/containers.sh
+
+API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) LLMO_DASHBOARD_PORT=$(free_port)
+SECRETS_DIR=$(mktemp -d)
+export API_PORT DASHBOARD_PORT LLMO_DASHBOARD_PORT SECRETS_DIR
+SECRETS=$SECRETS_DIR
+api=http://127.0.0.1:$API_PORT
+work=$(mktemp -d)
+
+passed=0 failed=0
+verdict() { # verdict NAME COMMAND…
+    local name=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
+}
+has() { grep "$@" >/dev/null; }
+within() {
+    local limit=$((SECONDS + $1))
+    shift
+    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.2; done
+}
+seconds_since() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }'; }
+
+finish() {
+    if [ $failed -gt 0 ]; then FOLLOW=0 ./run_microservices.sh logs 2>/dev/null | tail -n 60 || true; fi
+    ./run_microservices.sh stop >/dev/null 2>&1 || true
+    for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null || true; done
+    rm -rf "$work" "$SECRETS_DIR"
+}
+trap finish EXIT
+
+ensure_engine
+say "Engine %s, Compose %s" "$("$DOCKER" version --format '{{.Server.Version}}')" "$("${COMPOSE[@]}" version --short)"
+
+say "Build (programs: ${BINARIES:-build})"
+start=$(date +%s.%N)
+build_containers | sed 's/^/    /'
+echo "    image size: $(image_size), built in $(seconds_since "$start") s"
+is_small() { [ "$("$DOCKER" image inspect --format '{{.Size}}' "$IMAGE")" -le 200000000 ]; }
+user_is_nobody_special() { [ "$("$DOCKER" image inspect --format '{{.Config.User}}' "$IMAGE")" = 10001:10001 ]; }
+verdict "the image has at most 200 MB" is_small
+verdict "its user is not root" user_is_nobody_special
+
+say "Start"
+start=$(date +%s.%N)
+seed_models_for_test() { mkdir -p "$RUN_DIR"; write_settings; seed_models; }
+seed_models_for_test | sed 's/^/    /'
+echo "    models in their volume after $(seconds_since "$start") s"
+start=$(date +%s.%N)
+./run_microservices.sh run --traefik | sed 's/^/    /'
+echo "    ready $(seconds_since "$start") s after the start, model loaded and measured for the first time"
+
+say "Questions through Traefik"
+answers_paris() { curl -s -m 60 "$api/v1/completions" -d '{"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}' | has Paris; }
+traefik_saw_it() { logs_of traefik | has '"ServiceName":"gateway@file"'; }
+logs_of() { FOLLOW=0 ./run_microservices.sh logs "$1" 2>/dev/null; }
+spec_form() { curl -s -m 60 "$api/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | has '"success":true'; }
+health_answers() { curl -s -m 5 "$api/api/health" | has '"status"'; }
+dashboard_code() { curl -s -m 5 -o /dev/null -w '%{http_code}' "$@"; }
+closed_without_password() { [ "$(dashboard_code "http://127.0.0.1:$DASHBOARD_PORT/dashboard/")" = 401 ]; }
+open_with_password() { [ "$(dashboard_code -u "admin:$(cat "$SECRETS/dashboard_password")" "http://127.0.0.1:$DASHBOARD_PORT/dashboard/")" = 200 ]; }
+replicas() { curl -s -m 5 -u "admin:$(cat "$SECRETS/dashboard_password")" "http://127.0.0.1:$LLMO_DASHBOARD_PORT/api/replicas"; }
+ready_replicas() { replicas | python3 -c 'import json, sys
+told = json.load(sys.stdin)
+told = told if isinstance(told, list) else told["replicas"]
+print(sum(replica["usable"] for replica in told))' 2>/dev/null; }
+sees() { [ "$(ready_replicas)" = "$1" ]; }
+one_at_home() { "$DOCKER" ps --filter "label=com.docker.compose.project=$PROJECT" --format '{{.Ports}}' | tr ',' '\n' | grep -- '->' | has -v '127.0.0.1:' && return 1; return 0; }
+nothing_can_be_written() { local id; id=$(replicas_of gateway | head -n 1); [ "$("$DOCKER" inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}' "$id")" = "true [ALL]" ]; }
+no_way_out() { [ "$("$DOCKER" network inspect --format '{{.Internal}}' "${PROJECT}_inner" "${PROJECT}_data" | sort -u)" = true ]; }
+no_secret_is_an_argument() {
+    running_ids | xargs "$DOCKER" inspect >"$work/inspect.json" && ! has -F "$(cat "$SECRETS/redis_password")" "$work/inspect.json"
+}
+# shellcheck disable=SC2016  # the container's shell expands it
+redis_has_answers() { "$DOCKER" exec "$(replicas_of redis)" sh -c 'REDISCLI_AUTH=$(sed -n "s/^requirepass //p" /run/secrets/redis_conf) redis-cli dbsize' | has -E '^[1-9]'; }
+doctor_is_content() { ./run_microservices.sh doctor --json >"$work/doctor.json" && python3 -c 'import sys; text = open(sys.argv[1]).read(); assert "[" in text' "$work/doctor.json"; }
+verdict "the model answers" answers_paris
+verdict "so it does in the plain dialect" spec_form
+verdict "GET /api/health answers" health_answers
+verdict "the request went through Traefik" within 5 traefik_saw_it
+verdict "the answer is kept in Redis" within 10 redis_has_answers
+verdict "Traefik's dashboard wants a password" closed_without_password
+verdict "and opens with the generated one" open_with_password
+verdict "all published ports are 127.0.0.1's" one_at_home
+verdict "root file systems are read-only, capabilities dropped" nothing_can_be_written
+verdict "the inner networks lead nowhere" no_way_out
+verdict "no password is an argument or a variable of a container" no_secret_is_an_argument
+verdict "a second run changes nothing" eval './run_microservices.sh run | has "Already running"'
+verdict "doctor finds no problem" doctor_is_content
+./run_microservices.sh status | sed 's/^/    /'
+
+say "Scale to three"
+start=$(date +%s.%N)
+./run_microservices.sh scale model-service=3 | sed 's/^/    /'
+verdict "the gateway found three by itself" within 20 sees 3
+echo "    three replicas $(seconds_since "$start") s after the command"
+
+say "One of three killed under load"
+python3 docker/load.py "$api" streams "${STREAMS:-24}" "${TOKENS:-250}" >"$work/calm.json" 2>/dev/null || true
+echo "    undisturbed: $(cat "$work/calm.json")"
+python3 docker/load.py "$api" streams "${STREAMS:-24}" "${TOKENS:-250}" >"$work/killed.json" 2>"$work/progress" &
+load=$!
+within 60 has running "$work/progress"
+victim=$(replicas_of model-service | head -n 1)
+kill -KILL "$("$DOCKER" inspect --format '{{.State.Pid}}' "$victim")"
+wait $load || true
+echo "    one killed:  $(cat "$work/killed.json")"
+field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"; }
+none_broken() { [ "$(field "$work/killed.json" broken)" = 0 ]; }
+same_text() { [ "$(field "$work/killed.json" text)" = "$(field "$work/calm.json" text)" ]; }
+it_is_back() { [ "$("$DOCKER" inspect --format '{{.State.Health.Status}} {{.RestartCount}}' "$victim")" = "healthy 1" ]; }
+verdict "no stream is broken" none_broken
+verdict "every text is that of the undisturbed run" same_text
+verdict "the engine started the container again" within 120 it_is_back
+verdict "the gateway has three again" within 20 sees 3
+
+say "Rolling update under load: three model services, two gateways"
+./run_microservices.sh scale gateway=2 | sed 's/^/    /'
+python3 docker/load.py "$api" steady "${STEADY_SECONDS:-240}" 4 >"$work/update.json" 2>"$work/progress" &
+load=$!
+within 10 has running "$work/progress"
+before=$(running_ids)
+start=$(date +%s.%N)
+./run_microservices.sh update model-service gateway | sed 's/^/    /'
+echo "    updated in $(seconds_since "$start") s"
+verdict "requests came until the end of the update" kill -0 $load
+wait $load || true
+echo "    $(cat "$work/update.json")"
+none_failed() { [ "$(field "$work/update.json" failed)" = 0 ]; }
+all_are_new() { [ -z "$(comm -12 <(printf '%s\n' "$before") <({ replicas_of_all model-service; replicas_of_all gateway; } | sort))" ]; }
+replicas_of_all() { "$DOCKER" ps -q --no-trunc --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1"; }
+verdict "no request failed" none_failed
+verdict "every model service and gateway is a new container" all_are_new
+
+say "Stop"
+start=$(date +%s.%N)
+./run_microservices.sh stop | sed 's/^/    /'
+echo "    stopped in $(seconds_since "$start") s"
+nothing_is_left() { [ -z "$("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT")$("$DOCKER" network ls -q --filter "label=com.docker.compose.project=$PROJECT")" ]; }
+port_is_free() { ! curl -s -m 2 -o /dev/null "$api/"; }
+verdict "no container and no network is left" nothing_is_left
+verdict "the port is free" port_is_free
+verdict "a second stop is harmless" eval './run_microservices.sh stop | has "Nothing was running"'
+
+echo "containers: $passed passed, $failed failed"
+[ $failed -eq 0 ]
