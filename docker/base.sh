@@ -103,6 +103,9 @@ make_builder() {
     sysroot=$(rustc --print sysroot)
     mkdir -p "$work/context/rust"
     tar -C "$sysroot" --exclude=./share --exclude='./lib/rustlib/*/bin/gcc-ld' --exclude=./lib/rustlib/src -c . | tar -C "$work/context/rust" -x
+    # Whom this machine trusts (a proxy's certificate, say) the builder trusts; what is built with it does not.
+    mkdir -p "$work/context/trusted"
+    cp -L /usr/local/share/ca-certificates/*.crt "$work/context/trusted/" 2>/dev/null || true
     from_base "$image" <<'DOCKERFILE'
 ARG BASE
 FROM ${BASE}
@@ -110,6 +113,8 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
         build-essential clang-19 libclang-19-dev cmake pkg-config python3 curl ca-certificates git \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY rust /usr/local
+COPY trusted /usr/local/share/ca-certificates
+RUN update-ca-certificates
 ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 DOCKERFILE
 }

@@ -15,7 +15,7 @@ export ROOT
 . scripts/packages.sh
 
 out=${1:-dist}
-ensure_build_packages
+ensure_compilers
 say "Building for every processor (kernels for about ten kinds: this takes twice as long as a local build)"
 portable_build
 built=$PORTABLE_TARGET/$PORTABLE_PROFILE

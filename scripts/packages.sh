@@ -43,11 +43,16 @@ ensure_packages() {
     rm -f "$log"
 }
 
-ensure_build_packages() {
+# What compiling needs, besides Rust.
+ensure_compilers() {
     ensure_packages "build" \
         "cc=build-essential" "g++=build-essential" "make=build-essential" "cmake=cmake" "pkg-config=pkg-config" \
-        "clang-19=clang-19" "/usr/lib/llvm-*/lib/libclang*.so*=libclang-19-dev" \
-        "python3=python3" "curl=curl,ca-certificates"
+        "clang-19=clang-19" "/usr/lib/llvm-*/lib/libclang*.so*=libclang-19-dev"
+}
+
+ensure_build_packages() {
+    ensure_compilers
+    ensure_packages "build" "python3=python3" "curl=curl,ca-certificates"
     python3 -m pip --version >/dev/null 2>&1 || ensure_packages "fetch models" "/nonexistent/pip=python3-pip"
     # shellcheck source=/dev/null
     command -v cargo >/dev/null 2>&1 || [ ! -r "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
