@@ -12,6 +12,8 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) MODEL_SERVICE_PORT=$(free_port)
 CACHE_SERVICE_PORT=$(free_port) STORAGE_SERVICE_PORT=$(free_port)
 LLMO_RUN_DIR=$(mktemp -d)
+# Processes, in English, whatever this machine prefers.
+export LLMO_MODE=process LLMO_LANG=en
 export API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT LLMO_RUN_DIR
 export LLMO_API_URL=http://127.0.0.1:$API_PORT
 
