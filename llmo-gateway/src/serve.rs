@@ -1,5 +1,6 @@
 //! The gateway as a process: its sockets, and its way up and down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use llmo_config::Config;
@@ -60,8 +61,20 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Client`], [`GatewayError::Serve`].
     pub async fn serve(self, listeners: Listeners, shutdown: CancellationToken) -> Result<(), GatewayError> {
+        self.serve_with(listeners, Metrics::new(Role::Gateway), shutdown).await
+    }
+
+    /// The same among the metrics of a process that has others too.
+    ///
+    /// # Errors
+    /// [`GatewayError::Client`], [`GatewayError::Serve`].
+    pub async fn serve_with(
+        self,
+        listeners: Listeners,
+        metrics: Arc<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Result<(), GatewayError> {
         let limits = &self.config().limits;
-        let metrics = Metrics::new(Role::Gateway);
         self.register(&metrics);
         let _checks = self.start_checks()?;
         self.first_checks(FIRST_CHECKS).await;

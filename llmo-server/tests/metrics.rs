@@ -14,6 +14,7 @@ use llmo_core::model::SingleModel;
 use llmo_server::frontend::FrontendOptions;
 use llmo_server::http::ServeOptions;
 use llmo_server::metrics::{self, Metrics, Role};
+use llmo_server::services::model::LocalModels;
 use serde_json::json;
 use support::sim::Sim;
 
@@ -158,5 +159,38 @@ async fn the_linter_has_nothing_against_our_metrics() {
             Some(result) => assert_eq!(result, Ok(()), "{text}"),
             None => println!("promtool is not installed: only our own rules were checked"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_fails_is_told_by_its_model_s_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = llmo_config::Config::default();
+    config.store.dir = dir.path().to_owned();
+    config.model.names.clear();
+    config.model.path = Some(dir.path().join("broken.gguf"));
+    std::fs::write(dir.path().join("broken.gguf"), "no model").unwrap();
+    let models = LocalModels::start(&config).await.unwrap();
+    let metrics = Metrics::new(Role::ModelService);
+    models.register(&metrics);
+    let told = async {
+        loop {
+            let text = metrics.encode().await;
+            if text.contains("llmo_model_load_failures_total 1") {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let text = tokio::time::timeout(support::PATIENCE, told).await.unwrap();
+    assert!(text.contains("llmo_model_load_failed{model=\"broken\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_process_tells_what_it_takes() {
+    let text = Metrics::new(Role::Gateway).encode().await;
+    for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"] {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).and_then(|v| v.trim().parse::<f64>().ok());
+        assert!(value.is_some_and(|value| value >= 0.0), "{name} is not in {text}");
     }
 }

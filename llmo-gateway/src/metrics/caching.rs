@@ -28,6 +28,8 @@ impl Collector for CacheMetrics {
         }
         let counters = [
             ("llmo_cache_saved_tokens", "Tokens that models did not have to read or write", counts.saved_tokens),
+            ("llmo_response_cache_lookup_failures", "Lookups that failed or took too long", counts.lookup_failures),
+            ("llmo_response_cache_write_failures", "Answers that the cache did not take", counts.write_failures),
             ("llmo_response_cache_corrupt", "Damaged entries found and removed", counts.corrupt),
         ];
         counters.into_iter().try_for_each(|(name, help, value)| {

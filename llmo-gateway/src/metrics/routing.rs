@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -107,7 +107,14 @@ impl Collector for PoolMetrics {
         })?;
         gauge("llmo_backend_in_flight", "Requests that this gateway has running there", &|state| {
             state.replica.in_flight()
-        })
+        })?;
+        let help = "Changes of replicas' states";
+        let mut events = encoder.encode_descriptor("llmo_backend_events", help, None, MetricType::Counter)?;
+        for event in ["up", "not-ready", "down", "ejected", "released"] {
+            let count = ConstCounter::new(self.0.events().count(event));
+            count.encode(events.encode_family(&[("event", event)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +142,7 @@ mod tests {
             "llmo_circuit_state{replica=\"127.0.0.1:1\"} 0",
             "llmo_backend_in_flight{replica=\"127.0.0.1:1\"} 0",
             "llmo_backend_retries_total{reason=\"lost\"} 1",
+            "llmo_backend_events_total{event=\"ejected\"} 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

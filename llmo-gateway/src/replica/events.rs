@@ -1,6 +1,6 @@
 //! What changed lately: a short memory for the dashboard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -23,9 +23,15 @@ pub struct PoolEvent {
     pub reason: String,
 }
 
-/// The latest events, oldest first.
+/// The latest events, oldest first, and how many there have been.
 #[derive(Debug, Default)]
-pub struct EventLog(Mutex<VecDeque<PoolEvent>>);
+pub struct EventLog(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    latest: VecDeque<PoolEvent>,
+    counts: BTreeMap<&'static str, u64>,
+}
 
 impl EventLog {
     /// Remembers an event as of now.
@@ -38,16 +44,23 @@ impl EventLog {
             reason: reason.into(),
         };
         let mut events = self.0.lock();
-        if events.len() == CAPACITY {
-            events.pop_front();
+        if events.latest.len() == CAPACITY {
+            events.latest.pop_front();
         }
-        events.push_back(event);
+        events.latest.push_back(event);
+        *events.counts.entry(what).or_default() += 1;
     }
 
     /// All that are remembered, newest first.
     #[must_use]
     pub fn latest(&self) -> Vec<PoolEvent> {
-        self.0.lock().iter().rev().cloned().collect()
+        self.0.lock().latest.iter().rev().cloned().collect()
+    }
+
+    /// How many events of this kind there have been, the forgotten ones included.
+    #[must_use]
+    pub fn count(&self, what: &str) -> u64 {
+        self.0.lock().counts.get(what).copied().unwrap_or_default()
     }
 }
 
@@ -64,5 +77,6 @@ mod tests {
         let latest = log.latest();
         assert_eq!(latest.len(), CAPACITY);
         assert_eq!(latest[0].reason, (CAPACITY + 9).to_string());
+        assert_eq!((log.count("up"), log.count("down")), (CAPACITY as u64 + 10, 0));
     }
 }

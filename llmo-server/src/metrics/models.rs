@@ -14,11 +14,13 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::labels::ModelNames;
+use super::process::Processes;
 use super::{Metrics, Refresh};
 
 /// Tells how busy `models` are.
 pub fn observe(metrics: &Metrics, models: Arc<dyn Models>) {
-    let source = Arc::new(Source { models, names: ModelNames::default(), last: Mutex::default() });
+    let source =
+        Arc::new(Source { models, names: ModelNames::default(), last: Mutex::default(), processes: Processes::new() });
     metrics.register(|registry| registry.register_collector(Box::new(Arc::clone(&source))));
     let view = VllmView(Arc::clone(&source));
     metrics.register_vllm(|registry| registry.register_collector(Box::new(view)));
@@ -37,6 +39,7 @@ struct Source {
     models: Arc<dyn Models>,
     names: ModelNames,
     last: Mutex<Vec<Seen>>,
+    processes: Option<Processes>,
 }
 
 #[async_trait]
@@ -76,7 +79,7 @@ impl Collector for Source {
             }
         }
         encode(&mut encoder, "model", &last, &GAUGES, &COUNTERS)?;
-        encode_processes(&mut encoder, &last)
+        encode_processes(&mut encoder, &last, self.processes.as_ref())
     }
 }
 
@@ -92,7 +95,11 @@ impl Collector for VllmView {
 }
 
 /// Those that run in processes of their own.
-fn encode_processes(encoder: &mut DescriptorEncoder<'_>, last: &[Seen]) -> Result<(), std::fmt::Error> {
+fn encode_processes(
+    encoder: &mut DescriptorEncoder<'_>,
+    last: &[Seen],
+    memory: Option<&Processes>,
+) -> Result<(), std::fmt::Error> {
     let processes = || last.iter().filter_map(|seen| Some((&*seen.name, seen.process.as_ref()?)));
     let help = "Does the process of a model's engine answer?";
     let mut up = encoder.encode_descriptor("llmo_engine_up", help, None, MetricType::Gauge)?;
@@ -105,6 +112,13 @@ fn encode_processes(encoder: &mut DescriptorEncoder<'_>, last: &[Seen]) -> Resul
         for (reason, &count) in &process.restarts {
             let labels = [("model", model), ("reason", reason)];
             ConstCounter::new(count).encode(restarts.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Memory of the process of a model's engine";
+    let mut resident = encoder.encode_descriptor("llmo_engine_resident_memory_bytes", help, None, MetricType::Gauge)?;
+    for (model, process) in processes() {
+        if let Some(bytes) = process.id.zip(memory).and_then(|(id, memory)| memory.resident_bytes(id)) {
+            ConstGauge::new(bytes as f64).encode(resident.encode_family(&[("model", model)])?)?;
         }
     }
     Ok(())

@@ -137,6 +137,14 @@ impl Entry {
         }
     }
 
+    /// Is it not in memory because its last load failed, and not for a lack of room?
+    pub(super) fn load_failed(&self) -> bool {
+        match &*self.state.lock() {
+            State::Absent(Some(failure)) => !matches!(failure.error, ModelError::Overloaded { .. }),
+            _ => false,
+        }
+    }
+
     /// The engine, if it is in memory.
     pub(super) fn resident(&self) -> Option<Arc<dyn Model>> {
         match &*self.state.lock() {

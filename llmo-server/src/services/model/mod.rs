@@ -31,6 +31,7 @@ mod int8;
 mod loader;
 mod local_models;
 mod memory;
+mod metrics;
 mod name;
 #[cfg(feature = "llama-cpp")]
 mod prefix_store;

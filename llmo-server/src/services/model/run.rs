@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LocalModels, ServiceError, admin_routes, status_route};
 use crate::frontend::{FrontendOptions, router_with};
 use crate::http::{ServeOptions, bind, serve};
-use crate::metrics::{self, Metrics, Role};
+use crate::metrics::{Metrics, Role};
 
 /// Serves the models that `config` names until `shutdown`.
 ///
@@ -20,9 +20,10 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Ser
     let listener = bind(&config.model.host, config.model.port, setting).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, models = ?config.model.names, "the model service listens");
-    let models: Arc<dyn Models> = LocalModels::start(config).await?;
+    let models = LocalModels::start(config).await?;
     let metrics = Metrics::new(Role::ModelService);
-    metrics::models::observe(&metrics, Arc::clone(&models));
+    models.register(&metrics);
+    let models: Arc<dyn Models> = models;
     let options = FrontendOptions::new(&config.limits, metrics);
     let more = status_route(Arc::clone(&models)).merge(admin_routes(Arc::clone(&models)));
     let routes = router_with(models, options, more);

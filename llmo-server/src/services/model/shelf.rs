@@ -41,6 +41,8 @@ pub(super) struct Shelf {
     /// Engines are made one after the other.
     making: tokio::sync::Mutex<()>,
     pub(super) attempts: AtomicU64,
+    /// Loads that failed for another reason than a lack of room.
+    pub(super) load_failures: AtomicU64,
     /// Bytes that were loaded in a second, the last time; 0: not known yet.
     speed: AtomicU64,
     /// Somebody has ended their use of a model.
@@ -105,6 +107,7 @@ impl Shelf {
             planning: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             attempts: AtomicU64::new(1),
+            load_failures: AtomicU64::new(0),
             speed: AtomicU64::new(0),
             released: Notify::new(),
             settings,
@@ -308,6 +311,7 @@ impl Shelf {
                     tracing::info!(model = entry.id, %error, "no room");
                 } else {
                     tracing::error!(model = entry.id, %error, again, "not loaded");
+                    self.load_failures.fetch_add(1, Ordering::Relaxed);
                 }
                 let pause = match (room, again) {
                     (true, _) => NO_ROOM,
