@@ -17,6 +17,8 @@ cd "$ROOT"
 . scripts/toolchain.sh
 # shellcheck source=scripts/stack.sh
 . scripts/stack.sh
+# shellcheck source=scripts/monitoring.sh
+. scripts/monitoring.sh
 # shellcheck source=scripts/engine.sh
 . scripts/engine.sh
 # shellcheck source=scripts/containers.sh
@@ -59,7 +61,7 @@ fi
 case $verb in
     build)   prepare_build; build_stack ;;
     run)     prepare_build; build_stack; run_stack "$@" ;;
-    stop)    stop_stack ;;
+    stop)    stop_monitoring; stop_stack ;;
     restart) stop_stack; prepare_build; build_stack; run_stack "$@" ;;
     update)  prepare_build; build_stack; update_stack "$@" ;;
     status)  status_stack ;;

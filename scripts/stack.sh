@@ -7,7 +7,7 @@
 # run/model-services.toml   the model services, for the gateway: it reads the file again when it changes
 
 RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
-BIN_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/release
+BIN_DIR=${LLMO_BIN_DIR:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
 SERVICES=(storage-service cache-service model-service gateway)
 MODEL_SERVICES=$(realpath -m "$RUN_DIR")/model-services.toml
 LOG_LIMIT_BYTES=$((64 * 1024 * 1024))
@@ -60,11 +60,12 @@ more_model_services() {
 }
 
 run_stack() {
-    local wanted=("${SERVICES[@]}") mode=services name
+    local wanted=("${SERVICES[@]}") mode=services monitoring=no name
     while [ $# -gt 0 ]; do
         case $1 in
-            --mono) wanted=(mono) mode=mono ;;
-            *)      fail "$(t "unknown option '%s' for run" "$1")" "options: --docker --process --mono --traefik --monitoring --s3" ;;
+            --mono)       wanted=(mono) mode=mono ;;
+            --monitoring) monitoring=yes ;;
+            *)            fail "$(t "unknown option '%s' for run" "$1")" "options: --docker --process --mono --traefik --monitoring --s3" ;;
         esac
         shift
     done
@@ -74,6 +75,7 @@ run_stack() {
         say "Already running"
         wait_ready
         print_urls
+        [ $monitoring = no ] || start_monitoring "$mode"
         return 0
     fi
     [ -z "$now" ] || fail "$(t 'already running: %s' "$now")" "stop it first: ./run_microservices.sh stop"
@@ -88,6 +90,7 @@ run_stack() {
     for name in "${wanted[@]}"; do start_service "$name"; done
     wait_ready
     print_urls
+    [ $monitoring = no ] || start_monitoring "$mode"
 }
 
 pull_models() {

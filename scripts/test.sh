@@ -39,5 +39,8 @@ say "Test suite"
 run_tests
 cargo test --release --locked --workspace --doc
 
+say "Monitoring of a running stack"
+scripts/monitoring_test.sh
+
 say "Smoke test of a running stack"
 scripts/smoke.sh

@@ -1,0 +1,167 @@
+# shellcheck shell=bash
+# Prometheus, Alertmanager and exporters as local processes, with the files of monitoring/ that containers have too.
+# Expects say.sh, packages.sh and stack.sh. All of it listens on 127.0.0.1 only, under scripts/supervise.sh.
+#
+# run/monitoring/prometheus/    the configuration as used: rules copied, targets written for this machine's ports
+# run/monitoring/data/          what was collected; survives a stop
+
+MONITORS=(prometheus alertmanager node-exporter redis-exporter)
+MONITORING_DIR=$RUN_DIR/monitoring
+PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
+ALERTMANAGER_PORT=${ALERTMANAGER_PORT:-9093}
+NODE_EXPORTER_PORT=${NODE_EXPORTER_PORT:-9100}
+REDIS_EXPORTER_PORT=${REDIS_EXPORTER_PORT:-9121}
+
+# Debian starts what it installs as services of the whole system, on the same ports: those that came only now are switched
+# off again.
+ensure_monitoring_packages() {
+    local name units=()
+    local entries=("prometheus=prometheus" "prometheus-alertmanager=prometheus-alertmanager"
+        "prometheus-node-exporter=prometheus-node-exporter")
+    ! uses_redis || entries+=("prometheus-redis-exporter=prometheus-redis-exporter")
+    for name in "${entries[@]}"; do
+        command -v "${name%%=*}" >/dev/null 2>&1 || units+=("${name%%=*}")
+    done
+    ensure_packages "monitor" "${entries[@]}"
+    if [ ${#units[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
+        local as_root=()
+        [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+        "${as_root[@]}" systemctl disable --now --quiet "${units[@]}" || true
+    fi
+}
+
+uses_redis() { [[ $(setting cache.service_backend) =~ redis|tiered ]]; }
+
+# monitoring_files [mono]: writes the configuration of this machine.
+monitoring_files() {
+    local to=$MONITORING_DIR/prometheus gateway
+    mkdir -p "$to/targets" "$MONITORING_DIR/data" "$MONITORING_DIR/alertmanager"
+    rm -rf "$to/rules"
+    cp -r "$ROOT/monitoring/prometheus/rules" "$to/"
+    # Names of containers mean nothing here.
+    sed '/# >>> containers/,/# <<< containers/d' "$ROOT/monitoring/prometheus/prometheus.yml" >"$to/prometheus.yml"
+    gateway=$(setting gateway.dashboard_port)
+    [ "$gateway" != 0 ] || gateway=$(setting gateway.port)
+    {
+        monitoring_target gateway "$gateway"
+        if [ "${1:-}" != mono ]; then
+            monitoring_target model-service "$(setting model.port)"
+            monitoring_target cache-service "$(setting cache.port)"
+            monitoring_target storage-service "$(setting store.port)"
+        fi
+        monitoring_target node "$NODE_EXPORTER_PORT"
+        ! uses_redis || monitoring_target redis "$REDIS_EXPORTER_PORT"
+        monitoring_target prometheus "$PROMETHEUS_PORT"
+        monitoring_target alertmanager "$ALERTMANAGER_PORT"
+    } >"$to/targets/services.yml"
+    printf -- '- targets: ["127.0.0.1:%s"]\n' "$ALERTMANAGER_PORT" >"$to/targets/alertmanager.yml"
+
+    local receiver=()
+    if [ -n "${ALERT_WEBHOOK_URL:-}" ]; then
+        case $ALERT_WEBHOOK_URL in
+            *['"\|&']* | [!h]*) fail "ALERT_WEBHOOK_URL is no URL that can be used: $ALERT_WEBHOOK_URL" \
+                "it begins with http:// or https://, and has none of \" \\ | & in it" ;;
+        esac
+        receiver=(-e "s|# webhook_configs: .*|webhook_configs: [{ url: \"$ALERT_WEBHOOK_URL\" }]|")
+    fi
+    sed -e '' "${receiver[@]}" "$ROOT/monitoring/alertmanager/alertmanager.yml" >"$MONITORING_DIR/alertmanager/alertmanager.yml"
+
+    local said
+    said=$(promtool check config "$to/prometheus.yml" 2>&1) || fail "Prometheus refuses its configuration" "$said"
+    said=$(amtool check-config "$MONITORING_DIR/alertmanager/alertmanager.yml" 2>&1) ||
+        fail "Alertmanager refuses its configuration" "$said"
+}
+
+monitoring_target() { printf -- '- labels: { job: %s }\n  targets: ["127.0.0.1:%s"]\n' "$1" "$2"; }
+
+monitor_command() {
+    case $1 in
+        prometheus)
+            COMMAND=(prometheus --config.file="$MONITORING_DIR/prometheus/prometheus.yml"
+                --storage.tsdb.path="$MONITORING_DIR/data/prometheus" --storage.tsdb.retention.time=15d
+                --storage.tsdb.retention.size=2GB --rules.alert.resend-delay=15s
+                --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --log.level=warn) ;;
+        alertmanager)
+            COMMAND=(prometheus-alertmanager --config.file="$MONITORING_DIR/alertmanager/alertmanager.yml"
+                --storage.path="$MONITORING_DIR/data/alertmanager" --web.listen-address="127.0.0.1:$ALERTMANAGER_PORT"
+                --cluster.listen-address= --log.level=warn) ;;
+        node-exporter)
+            COMMAND=(prometheus-node-exporter --web.listen-address="127.0.0.1:$NODE_EXPORTER_PORT" --log.level=warn
+                --no-collector.systemd) ;;
+        redis-exporter)
+            # It may hold a password: not among the arguments, which every process can read.
+            REDIS_ADDR=$(setting cache.redis_url)
+            export REDIS_ADDR
+            COMMAND=(prometheus-redis-exporter --web.listen-address="127.0.0.1:$REDIS_EXPORTER_PORT") ;;
+    esac
+}
+
+monitor_port() {
+    case $1 in
+        prometheus) echo "$PROMETHEUS_PORT" ;;
+        alertmanager) echo "$ALERTMANAGER_PORT" ;;
+        node-exporter) echo "$NODE_EXPORTER_PORT" ;;
+        redis-exporter) echo "$REDIS_EXPORTER_PORT" ;;
+    esac
+}
+
+port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# start_monitoring [mono]
+start_monitoring() {
+    local name variable COMMAND wanted=(prometheus alertmanager node-exporter)
+    ensure_monitoring_packages
+    ! uses_redis || wanted+=(redis-exporter)
+    mkdir -p "$RUN_DIR"
+    monitoring_files "${1:-}"
+    for name in "${wanted[@]}"; do
+        if alive "$RUN_DIR/$name.supervisor.pid"; then
+            # It reads what was just written; exporters have nothing to read.
+            case $name in prometheus | alertmanager) kill -HUP "$(cat "$RUN_DIR/$name.pid")" ;; esac
+            continue
+        fi
+        monitor_command "$name"
+        variable=$(tr 'a-z-' 'A-Z_' <<<"$name")_PORT
+        if port_answers "$(monitor_port "$name")"; then
+            fail "port $(monitor_port "$name") for $name is taken" \
+                "choose another: $variable=PORT ./run_microservices.sh run --monitoring" \
+                "or, if it is Debian's own service: sudo systemctl disable --now ${COMMAND[0]}"
+        fi
+        setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$RUN_DIR/$name.log" 2>&1 &
+        echo $! >"$RUN_DIR/$name.supervisor.pid"
+    done
+    local limit=$((SECONDS + 30))
+    until curl -sf -m 2 "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" >/dev/null 2>&1 &&
+        curl -sf -m 2 "http://127.0.0.1:$ALERTMANAGER_PORT/-/ready" >/dev/null 2>&1; do
+        [ $SECONDS -lt $limit ] || fail "Prometheus or Alertmanager is not ready after 30 s" \
+            "look at $RUN_DIR/prometheus.log and $RUN_DIR/alertmanager.log"
+        sleep 0.2
+    done
+    note "Prometheus    http://localhost:$PROMETHEUS_PORT    Alertmanager  http://localhost:$ALERTMANAGER_PORT"
+}
+
+running_monitors() {
+    local name
+    for name in "${MONITORS[@]}"; do
+        alive "$RUN_DIR/$name.supervisor.pid" && printf '%s\n' "$name"
+    done
+    return 0
+}
+
+stop_monitoring() {
+    local name pid stopped=()
+    for name in "${MONITORS[@]}"; do
+        alive "$RUN_DIR/$name.supervisor.pid" || continue
+        pid=$(cat "$RUN_DIR/$name.supervisor.pid")
+        kill -TERM "$pid"
+        local limit=$((SECONDS + 20))
+        while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $limit ]; do sleep 0.05; done
+        if kill -0 "$pid" 2>/dev/null; then
+            alive "$RUN_DIR/$name.pid" && kill -KILL "$(cat "$RUN_DIR/$name.pid")" 2>/dev/null
+            kill -KILL "$pid" 2>/dev/null || true
+        fi
+        stopped+=("$name")
+        rm -f "$RUN_DIR/$name".{supervisor.pid,pid,restarts}
+    done
+    [ ${#stopped[@]} -eq 0 ] || say "Stopped ${stopped[*]}"
+}
