@@ -7,10 +7,20 @@
 
 MONITORS=(prometheus alertmanager node-exporter redis-exporter)
 MONITORING_DIR=$RUN_DIR/monitoring
-PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
-ALERTMANAGER_PORT=${ALERTMANAGER_PORT:-9093}
-NODE_EXPORTER_PORT=${NODE_EXPORTER_PORT:-9100}
-REDIS_EXPORTER_PORT=${REDIS_EXPORTER_PORT:-9121}
+
+# from_env VARIABLE DEFAULT: as in the environment, else as in .env, else the default.
+from_env() {
+    local value=${!1:-}
+    if [ -z "$value" ] && [ -r "$ROOT/.env" ]; then
+        value=$(sed -nE "s/^(export +)?$1=//p" "$ROOT/.env" | tail -n 1 | sed -E "s/^(['\"])(.*)\1\$/\2/")
+    fi
+    printf '%s' "${value:-$2}"
+}
+PROMETHEUS_PORT=$(from_env PROMETHEUS_PORT 9090)
+ALERTMANAGER_PORT=$(from_env ALERTMANAGER_PORT 9093)
+NODE_EXPORTER_PORT=$(from_env NODE_EXPORTER_PORT 9100)
+REDIS_EXPORTER_PORT=$(from_env REDIS_EXPORTER_PORT 9121)
+ALERT_WEBHOOK_URL=$(from_env ALERT_WEBHOOK_URL "")
 
 # Debian starts what it installs as services of the whole system, on the same ports: those that came only now are switched
 # off again.
