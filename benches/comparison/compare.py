@@ -201,6 +201,8 @@ def crash(stack, pid):
         streams = [pool.submit(stream_is_whole, stack, number, started) for number in range(CLIENTS)]
         for _ in range(CLIENTS):
             started.acquire(timeout=PATIENCE)
+        if any(stream.done() for stream in streams):
+            sys.exit("a stream was over, or refused, before anything was killed: nothing can be learnt from that")
         os.kill(pid, signal.SIGSEGV)
         begin = time.monotonic()
 
@@ -228,8 +230,10 @@ def measure(kind, options):
         row["tokens_per_s"] = tokens_per_second(stack, options.seconds)
         row["memory_mib"] = sum(map(pss_mib, stack.processes()))
         row["processes"] = len(stack.processes())
-        row["engine_crash_broken"], row["engine_crash_back_s"] = crash(stack, stack.engine())
-        if kind == "services":
+        # The simulator's answers are too short, and it has no engine of its own.
+        if options.engine == "real":
+            row["engine_crash_broken"], row["engine_crash_back_s"] = crash(stack, stack.engine())
+        if options.engine == "real" and kind == "services":
             time.sleep(1)
             row["gateway_crash_broken"], row["gateway_crash_back_s"] = crash(stack, stack.pid("gateway"))
     finally:
@@ -292,7 +296,7 @@ def main():
             print(f"round {number + 1}, {kind}: {json.dumps(rounds[kind][-1])}", file=sys.stderr, flush=True)
     middle = {kind: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for kind, rows in rounds.items()}
     print(f"\n| {options.engine}, medians of {options.rounds} | one process | services |\n|---|---|---|")
-    for key, title, form in ROWS:
+    for key, title, form in (row for row in ROWS if row[0] in middle["services"]):
         cells = [form.format(middle[kind][key]) if key in middle[kind] else "–" for kind in ("mono", "services")]
         print(f"| {title} | {cells[0]} | {cells[1]} |")
     builds = rebuild() if options.rebuild else {}

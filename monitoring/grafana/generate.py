@@ -200,7 +200,9 @@ GATEWAY = [
     panel("Without response headers so far", "short", [("{{job}} {{instance}}", "http_server_active_requests")]),
     panel("HTTP by route", "reqps", [("{{http_route}}", rate("http_server_request_duration_seconds_count", "http_route", 'job="gateway"'))]),
     row("Configuration"),
-    panel("Last change is in use", "short", [("{{job}} {{source}}", "llmo_config_last_reload_successful")], most=1, width=12),
+    panel("Last change is in use", "short", [
+        ("{{job}}", "llmo_config_last_reload_successful or llmo_tls_last_reload_successful or prometheus_config_last_reload_successful "
+         "or alertmanager_config_last_reload_successful")], most=1, width=12),
     panel("Versions", "short", [("{{version}}", "count by (version) (llmo_build_info)")], width=12),
 ]
 

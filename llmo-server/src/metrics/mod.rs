@@ -3,7 +3,7 @@
 //! * [`Metrics`]: the registry of a process; `/metrics` encodes it, and `/metrics/vllm` what of it vLLM has names for.
 //! * [`generation`]: requests to models. [`http`]: requests as such. [`cache`]: a cache's own counters.
 //! * `choices`: where the time of single generations went. [`models`]: how busy models are, and what they have done.
-//! * `process`: memory, processor time and files of this process. [`reload`]: changes of the configuration.
+//! * `process`: memory, processor time and files of this process.
 //! * `exposition`: the text forms of scrapes.
 //! * [`labels`]: label values with a bound: a client must not be able to make new time series.
 //! * [`buckets`]: the buckets of all histograms.
@@ -18,6 +18,5 @@ pub mod labels;
 pub mod models;
 mod process;
 mod registry;
-pub mod reload;
 
 pub use registry::{Metrics, Refresh, Role};

@@ -15,7 +15,6 @@ use super::exposition;
 use super::generation::GenerationMetrics;
 use super::http::HttpMetrics;
 use super::process::ThisProcess;
-use super::reload::ReloadMetrics;
 
 /// Longest wait for a source that has to be asked. A scrape must not hang on a cache that does.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(200);
@@ -47,8 +46,6 @@ pub struct Metrics {
     pub generation: GenerationMetrics,
     /// Requests as such.
     pub http: HttpMetrics,
-    /// Changes of the configuration at run time.
-    pub reload: ReloadMetrics,
 }
 
 impl Metrics {
@@ -61,12 +58,11 @@ impl Metrics {
         let mut vllm = Registry::default();
         let generation = GenerationMetrics::register(&mut registry, &mut vllm, role);
         let http = HttpMetrics::register(&mut registry);
-        let reload = ReloadMetrics::register(&mut registry);
         if let Some(process) = ThisProcess::new() {
             registry.register_collector(Box::new(process));
         }
         let (registry, vllm) = (Mutex::new(registry), Mutex::new(vllm));
-        Arc::new(Self { registry, vllm, sources: Mutex::default(), generation, http, reload })
+        Arc::new(Self { registry, vllm, sources: Mutex::default(), generation, http })
     }
 
     /// Registers more.
