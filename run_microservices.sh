@@ -65,9 +65,9 @@ case $verb in
     restart) stop_stack; prepare_build; build_stack; run_stack "$@" ;;
     update)  prepare_build; build_stack; update_stack "$@" ;;
     status)  status_stack ;;
-    scale)   scale_stack "$@" ;;
+    scale)   scale_stack "$@"; scaled_monitoring ;;
     logs)    logs_stack "$@" ;;
     test)    ensure_build_packages; ensure_test_packages; choose_toolchain; exec scripts/test.sh "$@" ;;
     doctor)  doctor_stack "$@" ;;
-    clean)   clean_stack ;;
+    clean)   clean_monitoring; clean_stack ;;
 esac

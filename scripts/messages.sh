@@ -17,6 +17,14 @@ esac
 
 declare -gA POLISH=(
     ["error:"]="błąd:"
+    ["port %s for %s is taken"]="port %s dla %s jest zajęty"
+    ["choose another: %s=PORT ./run_microservices.sh run --monitoring"]="wybierz inny: %s=PORT ./run_microservices.sh run --monitoring"
+    ["or, if it is Debian's own service: sudo systemctl disable --now %s"]="albo, jeśli to usługa samego Debiana: sudo systemctl disable --now %s"
+    ["Prometheus or Alertmanager is not ready after 30 s"]="Prometheus lub Alertmanager nie jest gotowy po 30 s"
+    ["look at %s and %s"]="zajrzyj do %s i %s"
+    ["Prometheus refuses its configuration"]="Prometheus odrzuca swoją konfigurację"
+    ["Alertmanager refuses its configuration"]="Alertmanager odrzuca swoją konfigurację"
+    ["ALERT_WEBHOOK_URL is no URL that can be used: %s"]="ALERT_WEBHOOK_URL nie jest adresem, którego można użyć: %s"
     ["Building (the first time takes about ten minutes: llama.cpp is compiled for this machine)"]="Kompilacja (za pierwszym razem około dziesięciu minut: llama.cpp kompiluje się dla tej maszyny)"
     ["the build failed"]="kompilacja nie powiodła się"
     ["its messages are above; 'cargo build --release' repeats it"]="komunikaty są powyżej; 'cargo build --release' ją powtórzy"

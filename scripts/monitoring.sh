@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Prometheus, Alertmanager and exporters as local processes, with the files of monitoring/ that containers have too.
-# Expects say.sh, packages.sh and stack.sh. All of it listens on 127.0.0.1 only, under scripts/supervise.sh.
+# Expects say.sh, packages.sh and stack.sh (and is used by status_stack there). All of it listens on 127.0.0.1 only, under scripts/supervise.sh.
 #
 # run/monitoring/prometheus/    the configuration as used: rules copied, targets written for this machine's ports
 # run/monitoring/data/          what was collected; survives a stop
@@ -44,32 +44,19 @@ uses_redis() { [[ $(setting cache.service_backend) =~ redis|tiered ]]; }
 
 # monitoring_files [mono]: writes the configuration of this machine.
 monitoring_files() {
-    local to=$MONITORING_DIR/prometheus gateway
+    local to=$MONITORING_DIR/prometheus
     mkdir -p "$to/targets" "$MONITORING_DIR/data" "$MONITORING_DIR/alertmanager"
     rm -rf "$to/rules"
     cp -r "$ROOT/monitoring/prometheus/rules" "$to/"
     # Names of containers mean nothing here.
     sed '/# >>> containers/,/# <<< containers/d' "$ROOT/monitoring/prometheus/prometheus.yml" >"$to/prometheus.yml"
-    gateway=$(setting gateway.dashboard_port)
-    [ "$gateway" != 0 ] || gateway=$(setting gateway.port)
-    {
-        monitoring_target gateway "$gateway"
-        if [ "${1:-}" != mono ]; then
-            monitoring_target model-service "$(setting model.port)"
-            monitoring_target cache-service "$(setting cache.port)"
-            monitoring_target storage-service "$(setting store.port)"
-        fi
-        monitoring_target node "$NODE_EXPORTER_PORT"
-        ! uses_redis || monitoring_target redis "$REDIS_EXPORTER_PORT"
-        monitoring_target prometheus "$PROMETHEUS_PORT"
-        monitoring_target alertmanager "$ALERTMANAGER_PORT"
-    } >"$to/targets/services.yml"
+    monitoring_targets "${1:-}"
     printf -- '- targets: ["127.0.0.1:%s"]\n' "$ALERTMANAGER_PORT" >"$to/targets/alertmanager.yml"
 
     local receiver=()
     if [ -n "${ALERT_WEBHOOK_URL:-}" ]; then
         case $ALERT_WEBHOOK_URL in
-            *['"\|&']* | [!h]*) fail "ALERT_WEBHOOK_URL is no URL that can be used: $ALERT_WEBHOOK_URL" \
+            *['"\|&']* | [!h]*) fail "$(t 'ALERT_WEBHOOK_URL is no URL that can be used: %s' "$ALERT_WEBHOOK_URL")" \
                 "it begins with http:// or https://, and has none of \" \\ | & in it" ;;
         esac
         receiver=(-e "s|# webhook_configs: .*|webhook_configs: [{ url: \"$ALERT_WEBHOOK_URL\" }]|")
@@ -80,6 +67,33 @@ monitoring_files() {
     said=$(promtool check config "$to/prometheus.yml" 2>&1) || fail "Prometheus refuses its configuration" "$said"
     said=$(amtool check-config "$MONITORING_DIR/alertmanager/alertmanager.yml" 2>&1) ||
         fail "Alertmanager refuses its configuration" "$said"
+}
+
+# monitoring_targets [mono]: whom Prometheus asks; it sees the change by itself.
+monitoring_targets() {
+    local to=$MONITORING_DIR/prometheus/targets/services.yml gateway name
+    gateway=$(setting gateway.dashboard_port)
+    [ "$gateway" != 0 ] || gateway=$(setting gateway.port)
+    {
+        monitoring_target gateway "$gateway"
+        if [ "${1:-}" != mono ]; then
+            for name in model-service $(more_model_services); do
+                monitoring_target model-service "$(cat "$RUN_DIR/$name.port" 2>/dev/null || setting model.port)"
+            done
+            monitoring_target cache-service "$(setting cache.port)"
+            monitoring_target storage-service "$(setting store.port)"
+        fi
+        monitoring_target node "$NODE_EXPORTER_PORT"
+        ! uses_redis || monitoring_target redis "$REDIS_EXPORTER_PORT"
+        monitoring_target prometheus "$PROMETHEUS_PORT"
+        monitoring_target alertmanager "$ALERTMANAGER_PORT"
+    } >"$to.new"
+    mv "$to.new" "$to"
+}
+
+# After `scale`: the model services that there are now.
+scaled_monitoring() {
+    if alive "$RUN_DIR/prometheus.supervisor.pid"; then monitoring_targets; fi
 }
 
 monitoring_target() { printf -- '- labels: { job: %s }\n  targets: ["127.0.0.1:%s"]\n' "$1" "$2"; }
@@ -133,9 +147,9 @@ start_monitoring() {
         monitor_command "$name"
         variable=$(tr 'a-z-' 'A-Z_' <<<"$name")_PORT
         if port_answers "$(monitor_port "$name")"; then
-            fail "port $(monitor_port "$name") for $name is taken" \
-                "choose another: $variable=PORT ./run_microservices.sh run --monitoring" \
-                "or, if it is Debian's own service: sudo systemctl disable --now ${COMMAND[0]}"
+            fail "$(t 'port %s for %s is taken' "$(monitor_port "$name")" "$name")" \
+                "$(t 'choose another: %s=PORT ./run_microservices.sh run --monitoring' "$variable")" \
+                "$(t "or, if it is Debian's own service: sudo systemctl disable --now %s" "${COMMAND[0]}")"
         fi
         setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$RUN_DIR/$name.log" 2>&1 &
         echo $! >"$RUN_DIR/$name.supervisor.pid"
@@ -144,7 +158,7 @@ start_monitoring() {
     until curl -sf -m 2 "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" >/dev/null 2>&1 &&
         curl -sf -m 2 "http://127.0.0.1:$ALERTMANAGER_PORT/-/ready" >/dev/null 2>&1; do
         [ $SECONDS -lt $limit ] || fail "Prometheus or Alertmanager is not ready after 30 s" \
-            "look at $RUN_DIR/prometheus.log and $RUN_DIR/alertmanager.log"
+            "$(t 'look at %s and %s' "$RUN_DIR/prometheus.log" "$RUN_DIR/alertmanager.log")"
         sleep 0.2
     done
     note "Prometheus    http://localhost:$PROMETHEUS_PORT    Alertmanager  http://localhost:$ALERTMANAGER_PORT"
@@ -159,19 +173,16 @@ running_monitors() {
 }
 
 stop_monitoring() {
-    local name pid stopped=()
+    local name stopped=()
     for name in "${MONITORS[@]}"; do
         alive "$RUN_DIR/$name.supervisor.pid" || continue
-        pid=$(cat "$RUN_DIR/$name.supervisor.pid")
-        kill -TERM "$pid"
-        local limit=$((SECONDS + 20))
-        while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $limit ]; do sleep 0.05; done
-        if kill -0 "$pid" 2>/dev/null; then
-            alive "$RUN_DIR/$name.pid" && kill -KILL "$(cat "$RUN_DIR/$name.pid")" 2>/dev/null
-            kill -KILL "$pid" 2>/dev/null || true
-        fi
+        stop_service "$name"
         stopped+=("$name")
-        rm -f "$RUN_DIR/$name".{supervisor.pid,pid,restarts}
     done
-    [ ${#stopped[@]} -eq 0 ] || say "Stopped ${stopped[*]}"
+    [ ${#stopped[@]} -eq 0 ] || say "Stopped %s" "${stopped[*]}"
+}
+
+clean_monitoring() {
+    stop_monitoring
+    rm -rf "${MONITORING_DIR:?}"
 }

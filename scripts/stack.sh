@@ -187,7 +187,7 @@ status_stack() {
     local name state
     [ -n "$(running_services)" ] || { say "Nothing runs (start it: ./run_microservices.sh run)"; return 3; }
     printf '%-17s %-9s %8s %9s\n' "$(t SERVICE)" "$(t STATE)" PID "$(t RESTARTS)"
-    for name in $(running_services); do
+    for name in $(running_services; running_monitors); do
         state=running
         alive "$RUN_DIR/$name.pid" || state=starting
         printf '%-17s %-9s %8s %9s\n' "$name" "$state" "$(cat "$RUN_DIR/$name.pid" 2>/dev/null || echo -)" "$(restarts "$name")"

@@ -54,8 +54,8 @@ class Stack:
                                  "LLMO_MODEL__SIM_TOKENS_PER_SECOND": "200"}
         else:
             self.environment |= {"LLMO_MODEL__NAMES": options.model}
-        # The simulator never ends by itself.
-        self.endless = {} if options.engine == "sim" else {"ignore_eos": True}
+        # No answer shall end early: SmolLM2's two tokens that end one. The simulator has none.
+        self.endless = {} if options.engine == "sim" else {"logit_bias": {"0": -100, "2": -100}}
         programs, remote = options.bin, ["--preset", "cache.backend=remote"]
         self.parts = {"mono": {"mono": [programs / "llmo", "up"]}, "services": {
             "storage": [programs / "llmo-server", "store"], "cache": [programs / "llmo-server", "cache"],
