@@ -151,6 +151,8 @@ fn what_is_there_twice_is_refused() {
     };
     // llama.cpp aborts on it.
     assert!(refusal(|w| w.metadata[6] = vocabulary(&["<s>", "</s>", "<s>"])).to_string().contains("\"<s>\" twice"));
+    assert!(refusal(|w| w.metadata[6] = vocabulary(&["a", "b", "a\0c"])).to_string().contains("\"a\" twice"));
+    assert!(refusal(|w| w.metadata[6] = vocabulary(&["[EMPTY_1]", "", "a"])).to_string().contains("twice"));
     let mut nameless = GgufWriter::sound();
     nameless.metadata[6] = vocabulary(&["<s>", "", ""]);
     parse(&nameless.file()).unwrap();

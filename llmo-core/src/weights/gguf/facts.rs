@@ -1,6 +1,6 @@
 //! What a GGUF file says about its model, under the names of the format's documentation.
 
-use super::{GgufArray, GgufHeader, GgufValue};
+use super::{GgufArray, GgufHeader, GgufValue, vocabulary};
 use crate::model::{Quantisation, TokenId};
 use crate::weights::ggml_type::file_type_name;
 
@@ -44,7 +44,7 @@ impl GgufHeader {
     /// The texts of its tokens, by token id; empty if the file has no vocabulary.
     #[must_use]
     pub fn tokens(&self) -> &[String] {
-        match self.get("tokenizer.ggml.tokens") {
+        match self.get(vocabulary::KEY) {
             Some(GgufValue::Array(GgufArray::Text(tokens))) => tokens,
             _ => &[],
         }

@@ -9,8 +9,9 @@ mod facts;
 mod reader;
 mod tensor;
 mod value;
+mod vocabulary;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::WeightsError;
 use reader::Reader;
@@ -64,7 +65,6 @@ impl GgufHeader {
         let tensor_count = reader.count("the number of tensors", MAX_TENSORS)?;
         let metadata_count = reader.count("the number of metadata entries", MAX_METADATA)?;
         let metadata = read_metadata(&mut reader, metadata_count)?;
-        check_vocabulary(&metadata)?;
         let alignment = alignment(&metadata)?;
         let tensors = tensor::read_all(&mut reader, tensor_count)?;
         let data_start = reader.position().next_multiple_of(alignment);
@@ -112,25 +112,17 @@ fn read_metadata(reader: &mut Reader<'_>, count: u64) -> Result<HashMap<String, 
     let mut metadata = HashMap::new();
     for _ in 0..count {
         let key = reader.name("a metadata key", MAX_KEY_BYTES)?;
+        let start = reader.position();
         let value = GgufValue::read(reader, &key)?;
+        if key == vocabulary::KEY {
+            vocabulary::check(reader.since(start))?;
+        }
         if let Some(key) = metadata.contains_key(&key).then(|| key.clone()) {
             return Err(WeightsError::invalid(format!("the metadata key {key:?} is there twice")));
         }
         metadata.insert(key, value);
     }
     Ok(metadata)
-}
-
-/// llama.cpp aborts when two tokens have one text.
-fn check_vocabulary(metadata: &HashMap<String, GgufValue>) -> Result<(), WeightsError> {
-    let Some(GgufValue::Array(GgufArray::Text(tokens))) = metadata.get("tokenizer.ggml.tokens") else { return Ok(()) };
-    let mut seen = HashSet::with_capacity(tokens.len());
-    // It gives names of its own to those without text; those that are not UTF-8 may only look alike here.
-    let named = |text: &&String| !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER);
-    match tokens.iter().filter(named).find(|text| !seen.insert(text.as_str())) {
-        Some(twice) => Err(WeightsError::invalid(format!("the vocabulary has the token {twice:?} twice"))),
-        None => Ok(()),
-    }
 }
 
 fn alignment(metadata: &HashMap<String, GgufValue>) -> Result<u64, WeightsError> {

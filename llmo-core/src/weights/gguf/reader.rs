@@ -24,6 +24,11 @@ impl<'a> Reader<'a> {
         self.at as u64
     }
 
+    /// What was read since this position.
+    pub(super) fn since(&self, position: u64) -> &'a [u8] {
+        self.bytes.get(position as usize..self.at).unwrap_or_default()
+    }
+
     pub(super) fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], WeightsError> {
         let rest = &self.bytes[self.at..];
         let Some(taken) = rest.get(..length) else {
@@ -80,7 +85,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string(&mut self, what: &str) -> Result<&'a [u8], WeightsError> {
+    /// Bytes behind their length.
+    pub(super) fn string(&mut self, what: &str) -> Result<&'a [u8], WeightsError> {
         let length = self.u64(what)?;
         // No file is longer than this; without the check, the sum of position and length could overflow.
         if length > i64::MAX as u64 / 2 {
