@@ -73,7 +73,8 @@ async fn compare(name: &str, spec: &Spec, streams: usize, tokens: u32, rounds: u
         }
     }
     let row = |rows: &[Row], of: fn(&Row) -> f64| median(rows.iter().map(of).collect());
-    let figures: [(&str, fn(&Row) -> f64); 3] = [
+    type Figure = (&'static str, fn(&Row) -> f64);
+    let figures: [Figure; 3] = [
         ("tokens/s", |row| row.tokens_per_second),
         ("gap p50 µs", |row| row.gap_us),
         ("CPU µs/token", |row| row.cpu_us_per_token),

@@ -16,7 +16,7 @@ struct Words;
 
 impl TokenTexts for Words {
     fn text(&self, token: TokenId) -> &[u8] {
-        if token % 50 == 0 { b"\n" } else { b" word" }
+        if token.is_multiple_of(50) { b"\n" } else { b" word" }
     }
 }
 

@@ -219,7 +219,8 @@ pub fn argmax(logits: &[f32]) -> TokenId {
     logits.iter().position(|&logit| logit == max).unwrap_or(0) as TokenId
 }
 
-#[cfg(all(test, feature = "llama-cpp"))]
+#[cfg(test)]
+#[cfg(feature = "llama-cpp")]
 mod llama_tests;
 #[cfg(test)]
 mod reference;

@@ -154,8 +154,7 @@ mod tests {
     const LARGE: ModelSize = ModelSize { trained_for: 131_072, kv_values: 32 * 8 * 256 };
 
     fn options(set: impl FnOnce(&mut LlamaCppOptions)) -> LlamaCppOptions {
-        let mut options = LlamaCppOptions::default();
-        options.kv_budget_bytes = 4 << 30;
+        let mut options = LlamaCppOptions { kv_budget_bytes: 4 << 30, ..LlamaCppOptions::default() };
         set(&mut options);
         options
     }

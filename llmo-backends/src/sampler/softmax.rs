@@ -76,7 +76,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let power = rounded - ROUND;
     let rest = x - power * LN_2.0 - power * LN_2.1;
-    let polynomial = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_6e-1, 5.000_000_1e-1];
+    let polynomial = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_6e-1, 0.5];
     let series = polynomial.iter().fold(1.987_569_1e-4, |sum, coefficient| sum * rest + coefficient);
     let fraction = series * rest * rest + rest + 1.0;
     let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);

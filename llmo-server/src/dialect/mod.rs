@@ -1,7 +1,7 @@
 //! The languages that clients speak, translated to and from llmo-core's types. Pure: no sockets, no clocks.
 //!
 //! * [`openai`]: `/v1/…`, and between the gateway and model services.
-//! * [`anthropic`]: `/v1/messages`.
+//! * [`anthropic`][]: `/v1/messages`.
 //! * [`ollama`]: most of `/api/…`. [`spec`]: `/api/generate` and `/api/health`, the plain dialect of the specification.
 //! * [`call`]: what a request becomes. [`head`]: what every answer says of itself. [`reply`]: how answers are rendered.
 //! * [`sse`]: events of a stream. [`model_name`]: names that could be asked for at all.

@@ -194,14 +194,12 @@ mod tests {
     #[test]
     fn explicit_options_win_over_tuned_ones() {
         let tuned = Candidate { threads: 8, kv_type: KvType::Q8_0, ..DEFAULT };
-        let mut options = LlamaCppOptions::default();
-        options.threads = Some(3);
-        options.flash_attention = Some(false);
+        let mut options =
+            LlamaCppOptions { threads: Some(3), flash_attention: Some(false), ..LlamaCppOptions::default() };
         tuned.fill(&mut options);
         assert_eq!((options.threads, options.threads_batch), (Some(3), Some(4)));
         assert_eq!((options.kv_type, options.flash_attention), (Some(KvType::F16), Some(false)));
-        let mut options = LlamaCppOptions::default();
-        options.kv_type = Some(KvType::Q8_0);
+        let mut options = LlamaCppOptions { kv_type: Some(KvType::Q8_0), ..LlamaCppOptions::default() };
         Candidate { flash_attention: false, ..DEFAULT }.fill(&mut options);
         assert_eq!((options.kv_type, options.flash_attention), (Some(KvType::Q8_0), Some(true)));
     }

@@ -95,8 +95,7 @@ fn translate(wire: WireRequest) -> Result<Call, Fault> {
         request.constraint = Some(constraint(format)?);
     }
     request.validate()?;
-    let mut form = Form::default();
-    form.stream = wire.stream.unwrap_or(false);
+    let form = Form { stream: wire.stream.unwrap_or(false), ..Form::default() };
     Ok(Call { model: wire.model.unwrap_or_default(), jobs: vec![request], form })
 }
 

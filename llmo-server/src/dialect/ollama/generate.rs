@@ -104,9 +104,7 @@ pub fn parse(body: &[u8]) -> Result<Asked, Fault> {
     request.logprobs = format::logprobs(wire.logprobs, wire.top_logprobs)?;
     request.keep_alive = wire.keep_alive;
     request.validate()?;
-    let mut form = Form::default();
-    form.stream = stream;
-    form.logprobs = request.logprobs.is_some();
+    let form = Form { stream, logprobs: request.logprobs.is_some(), ..Form::default() };
     Ok(Asked::Generation(Call { model, jobs: vec![request], form }))
 }
 

@@ -87,9 +87,7 @@ pub fn parse(body: &[u8]) -> Result<ResponseCall, Fault> {
     tools::apply(wire.tools.unwrap_or_default(), wire.tool_choice.as_ref(), &mut request)?;
     request.constraint = wire.text.and_then(|text| text.0.format).map_or(Ok(None), constraint)?;
     request.validate().map_err(|error| Fault::from(error).spelled(&NAMES))?;
-    let mut form = Form::default();
-    form.stream = wire.stream.unwrap_or(false);
-    form.logprobs = request.logprobs.is_some();
+    let form = Form { stream: wire.stream.unwrap_or(false), logprobs: request.logprobs.is_some(), ..Form::default() };
     let call = Call { model: wire.model.unwrap_or_default(), jobs: vec![request], form };
     Ok(ResponseCall { call, echo })
 }
