@@ -176,5 +176,6 @@ async fn a_pull_tells_its_steps_and_how_it_ended() {
         let response = sim.post("/api/pull", json!({"model": "new", "stream": false})).await;
         assert_eq!(response.status(), if fails { 503 } else { 200 });
         assert_eq!(sim.post("/api/pull", json!({"model": "unknown"})).await.status(), 404);
+        assert_eq!(self::lines(&sim, "/api/pull", json!({"model": "here"})).await, [json!({"status": "success"})]);
     }
 }

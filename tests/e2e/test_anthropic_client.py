@@ -4,6 +4,8 @@ import anthropic
 import pytest
 
 MODEL = "smollm2-135m"
+# The client has no argument for it any more.
+GREEDY = {"temperature": 0}
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -14,7 +16,7 @@ def claude(api_url):
 
 def test_a_message_is_answered(claude):
     message = claude.messages.create(
-        model=MODEL, max_tokens=24, system="You answer in one sentence.", messages=QUESTION, temperature=0
+        model=MODEL, max_tokens=24, system="You answer in one sentence.", messages=QUESTION, extra_body=GREEDY
     )
     assert message.content[0].type == "text" and message.content[0].text.strip()
     assert message.stop_reason in ("end_turn", "max_tokens")
@@ -22,7 +24,7 @@ def test_a_message_is_answered(claude):
 
 
 def test_a_streamed_and_a_whole_message_are_the_same(claude):
-    ask = dict(model=MODEL, max_tokens=24, messages=QUESTION, temperature=0)
+    ask = dict(model=MODEL, max_tokens=24, messages=QUESTION, extra_body=GREEDY)
     whole = claude.messages.create(**ask)
     with claude.messages.stream(**ask) as stream:
         text = "".join(stream.text_stream)
@@ -33,7 +35,7 @@ def test_a_streamed_and_a_whole_message_are_the_same(claude):
 
 
 def test_raw_events_come_in_their_order(claude):
-    events = list(claude.messages.create(model=MODEL, max_tokens=8, messages=QUESTION, temperature=0, stream=True))
+    events = list(claude.messages.create(model=MODEL, max_tokens=8, messages=QUESTION, extra_body=GREEDY, stream=True))
     kinds = [event.type for event in events]
     assert kinds[0] == "message_start" and kinds[-2:] == ["message_delta", "message_stop"]
     assert kinds.count("content_block_delta") > 2
@@ -41,7 +43,7 @@ def test_raw_events_come_in_their_order(claude):
 
 def test_a_stop_sequence_is_told(claude):
     ask = [{"role": "user", "content": "Count: 1, 2, 3, 4, 5, 6, 7, 8, 9"}]
-    message = claude.messages.create(model=MODEL, max_tokens=40, messages=ask, temperature=0, stop_sequences=[","])
+    message = claude.messages.create(model=MODEL, max_tokens=40, messages=ask, extra_body=GREEDY, stop_sequences=[","])
     if message.stop_reason == "stop_sequence":
         assert message.stop_sequence == ","
     assert all("," not in block.text for block in message.content)
@@ -62,4 +64,4 @@ def test_errors_are_the_client_s_own(claude):
     with pytest.raises(anthropic.NotFoundError, match=MODEL):
         claude.messages.create(model="smollm2-135", max_tokens=5, messages=QUESTION)
     with pytest.raises(anthropic.BadRequestError, match="temperature"):
-        claude.messages.create(model=MODEL, max_tokens=5, messages=QUESTION, temperature=-1)
+        claude.messages.create(model=MODEL, max_tokens=5, messages=QUESTION, extra_body={"temperature": -1})

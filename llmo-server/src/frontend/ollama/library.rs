@@ -75,7 +75,8 @@ pub(in crate::frontend) async fn pull(
     let call = dialect::parse(&body)?;
     let asked = ollama::untagged(&call.model).unwrap_or(&call.model);
     let asked = model_name::check(asked)?;
-    let mut steps = frontend.models.pull(asked).await?;
+    // Fused: a stream with nothing to tell is over at the first look, and must bear a second one.
+    let mut steps = frontend.models.pull(asked).await?.fuse().boxed();
     // A failure before the first step still has a status of its own.
     let first = match steps.next().await {
         Some(Err(error)) => return Err(error.into()),
