@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use llmo_core::cache::Result;
+use llmo_core::trace;
 use llmo_core::{Cache, CacheError, CacheKey, CacheStats, Entry, PutOptions};
 use parking_lot::Mutex;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -67,7 +68,11 @@ impl RemoteCache {
     }
 
     fn entry(&self, method: Method, key: &CacheKey) -> RequestBuilder {
-        self.client.request(method, format!("{}{}/{key}", self.base_url, wire::ENTRIES_PATH))
+        let request = self.client.request(method, format!("{}{}/{key}", self.base_url, wire::ENTRIES_PATH));
+        // Its log and ours tell of the same request.
+        let work = trace::current();
+        let headers = work.iter().flat_map(|work| work.headers());
+        headers.fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// Runs one exchange within `limit` and the circuit breaker.

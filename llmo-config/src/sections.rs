@@ -22,6 +22,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
 }
 
 impl Config {
@@ -84,6 +86,9 @@ pub struct GatewayConfig {
     pub max_concurrent: usize,
     /// Most requests waiting for their turn; one more is refused with 429.
     pub max_queued: usize,
+    /// Every answer says why its replica was chosen, in the header `x-llmo-route`. Without it only those do whose requests
+    /// say `x-llmo-explain: route`.
+    pub explain_route: bool,
 }
 
 impl Default for GatewayConfig {
@@ -107,6 +112,7 @@ impl Default for GatewayConfig {
             retry_budget_min: 3,
             max_concurrent: 512,
             max_queued: 512,
+            explain_route: false,
         }
     }
 }
@@ -542,4 +548,22 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Traces. The headers `traceparent` and `tracestate` are accepted and passed on in any case; these settings are about
+/// spans of our own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TraceConfig {
+    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; empty: spans are
+    /// not exported (`OTEL_EXPORTER_OTLP_ENDPOINT`). Needs the feature `otlp`.
+    pub otlp_endpoint: String,
+    /// Share of the traces begun here that are recorded, 0.0 to 1.0. For traces of callers, they decide.
+    pub sample_ratio: f64,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), sample_ratio: 1.0 }
+    }
 }

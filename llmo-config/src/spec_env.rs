@@ -11,6 +11,7 @@ pub(crate) const SPEC_VARIABLES: &[(&str, &str)] = &[
     ("USE_INT8", "model.int8"),
     ("REDIS_URL", "cache.redis_url"),
     ("HF_ENDPOINT", "store.hub_endpoint"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "trace.otlp_endpoint"),
 ];
 
 /// The dotted key that a variable sets, or `None` if it is none of ours. `LLMO_GATEWAY__PORT` sets `gateway.port`.

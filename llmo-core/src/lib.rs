@@ -22,6 +22,7 @@ pub mod layers;
 pub mod model;
 pub mod store;
 pub mod text;
+pub mod trace;
 pub mod weights;
 
 pub use cache::{Cache, CacheError, CacheKey, CacheStats, Entry, PutOptions};

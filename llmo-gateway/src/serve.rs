@@ -90,7 +90,9 @@ impl Gateway {
         });
         log_address("gateway", &listeners.api);
         let status = llmo_server::services::model::status_route(self.models());
-        let router = frontend::router_with(self.models(), FrontendOptions::new(limits, metrics), status);
+        let mut options = FrontendOptions::new(limits, metrics);
+        options.explain_route = self.config().gateway.explain_route;
+        let router = frontend::router_with(self.models(), options, status);
         let served = http::serve(listeners.api, router, ServeOptions::from(limits), shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();

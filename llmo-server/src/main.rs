@@ -38,6 +38,18 @@ enum Role {
     Engine,
 }
 
+impl Role {
+    /// Its name in logs and traces.
+    fn service(self) -> &'static str {
+        match self {
+            Self::Model => "model-service",
+            Self::Cache => "cache-service",
+            Self::Store => "storage-service",
+            Self::Engine => "engine",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     if let Some(code) = services::model::native_child() {
         return code;
@@ -60,7 +72,7 @@ fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let loader = arguments.config.iter().fold(loader, |loader, file| loader.file(file));
     let mut config = loader.load()?.config;
     config.model.isolation = config.model.isolation.in_service();
-    telemetry::init(&config.log, true);
+    let _telemetry = telemetry::start(&config, Some(arguments.role.service()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(arguments.role, &config))
 }

@@ -100,6 +100,20 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// The name of the service that it is, in logs and traces, if it is one.
+    pub(crate) fn service(&self) -> Option<&'static str> {
+        match self {
+            Self::Up => Some("llmo"),
+            Self::Serve { role: Role::Gateway } => Some("gateway"),
+            Self::Serve { role: Role::Model } => Some("model-service"),
+            Self::Serve { role: Role::Cache } => Some("cache-service"),
+            Self::Serve { role: Role::Store } => Some("storage-service"),
+            _ => None,
+        }
+    }
+}
+
 /// A service of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {

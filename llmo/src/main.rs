@@ -62,8 +62,7 @@ fn run(cli: &Cli) -> Result {
         Command::Doctor(arguments) => return doctor::run(arguments, &loaded.config),
         _ => {}
     }
-    let service = matches!(cli.command, Command::Up | Command::Serve { .. });
-    llmo_server::telemetry::init(&loaded.config.log, service);
+    let _telemetry = llmo_server::telemetry::start(&loaded.config, cli.command.service());
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -120,6 +120,8 @@ impl Model for RemoteModel {
             tenant: request.tenant.as_deref(),
             remaining: patience.remaining(now),
             cache: request.cache,
+            traceparent: request.traceparent.as_deref(),
+            tracestate: request.tracestate.as_deref(),
         };
         let running = self.in_flight.enter();
         let response = patience.wait(self.transport.post(post, caller, &self.info.id)).await??;
@@ -145,6 +147,7 @@ impl Model for RemoteModel {
             tenant: request.tenant.as_deref(),
             remaining: patience.remaining(now),
             cache: request.cache,
+            ..Caller::default()
         };
         let post = embeddings::embed(&request, self.upstream())?;
         let body = self.whole(post, caller, &patience).await?;
@@ -174,6 +177,7 @@ impl Model for RemoteModel {
             tenant: request.tenant.as_deref(),
             remaining: patience.remaining(now),
             cache: request.cache,
+            ..Caller::default()
         };
         let post = upkeep::apply_template(&request, self.upstream())?;
         upkeep::read_prompt(&self.whole(post, caller, &patience).await?)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use llmo_core::model::request::CacheUse;
 use llmo_core::model::{ModelError, Result};
+use llmo_core::trace;
 use reqwest::{Client, Response};
 
 use super::errors::WireError;
@@ -29,6 +30,10 @@ pub struct Caller<'a> {
     pub remaining: Option<Duration>,
     /// `cache-control`
     pub cache: CacheUse,
+    /// `traceparent`
+    pub traceparent: Option<&'a str>,
+    /// `tracestate`
+    pub tracestate: Option<&'a str>,
 }
 
 /// Connections to one upstream, kept open between requests.
@@ -137,7 +142,9 @@ fn headers(caller: Caller<'_>) -> HeaderMap {
             headers.insert(HeaderName::from_static(name), value);
         }
     };
-    if let Some(id) = caller.request_id {
+    // Calls that don't carry them belong to what their task does.
+    let work = trace::current();
+    if let Some(id) = caller.request_id.or(work.as_ref().map(|work| &*work.request_id)) {
         insert("x-request-id", id);
     }
     if let Some(tenant) = caller.tenant {
@@ -145,6 +152,14 @@ fn headers(caller: Caller<'_>) -> HeaderMap {
     }
     if let Some(remaining) = caller.remaining {
         insert("x-llmo-deadline-ms", &remaining.as_millis().to_string());
+    }
+    let traceparent = work.as_ref().filter(|_| caller.traceparent.is_none()).map(|work| work.trace.traceparent());
+    if let Some(parent) = caller.traceparent.or(traceparent.as_deref()) {
+        insert("traceparent", parent);
+    }
+    let state = work.as_ref().and_then(|work| work.trace.tracestate()).map(|state| &**state);
+    if let Some(state) = caller.tracestate.or(state) {
+        insert("tracestate", state);
     }
     match caller.cache {
         CacheUse::Refresh => insert(CACHE_CONTROL.as_str(), "no-cache"),

@@ -240,6 +240,9 @@ pub struct Origin {
     pub replica: Option<String>,
     /// The model that answers, if not the one asked for.
     pub model: Option<String>,
+    /// Why that replica: what a router says of its choice, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
 }
 
 /// The events of one generation: deltas, then exactly one `Finish`; or an `Err`, and nothing after it.

@@ -81,6 +81,9 @@ pub struct GenerateRequest {
     pub priority: i8,
     /// W3C trace context (`traceparent`) of the caller, passed on to whatever this request causes.
     pub traceparent: Option<String>,
+    /// What tracing systems want passed on with it (`tracestate`).
+    #[serde(default)]
+    pub tracestate: Option<String>,
     /// How long the model stays in memory after this request; `None`: as long as was said last.
     pub keep_alive: Option<KeepAlive>,
 }
@@ -142,6 +145,7 @@ impl GenerateRequest {
             adapter: None,
             priority: 0,
             traceparent: None,
+            tracestate: None,
             keep_alive: None,
         }
     }

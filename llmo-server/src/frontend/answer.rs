@@ -37,14 +37,15 @@ pub(super) async fn answer<R: Reply>(
     }
     let mut reply = reply(head);
     if call.form.stream {
+        let told = context.clone();
         let job = stream::Job { model, streams, reply, context, measurement, per_prompt: call.form.per_prompt };
-        return Ok(with_origin(&origin, stream::respond(job, &frontend.options)));
+        return Ok(with_origin(&told, &origin, stream::respond(job, &frontend.options)));
     }
     match context.in_time("while generating", collect(streams, &mut measurement)).await {
         Ok(choices) => {
             let choices = completions::best(choices, call.form);
             measurement.finished(openai::total(choices.iter().map(|(_, finish)| finish), call.form.per_prompt));
-            Ok(with_origin(&origin, axum::Json(reply.whole(&choices))))
+            Ok(with_origin(&context, &origin, axum::Json(reply.whole(&choices))))
         }
         Err(fault) => Err(failed(measurement, fault)),
     }

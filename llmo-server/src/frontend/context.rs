@@ -7,12 +7,12 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use llmo_core::model::CacheUse;
+use llmo_core::model::{CacheUse, Origin};
 use llmo_core::{GenerateRequest, ModelError};
 
 use super::state::Frontend;
 use crate::fault::Fault;
-use crate::http::{Lifecycle, RequestId};
+use crate::http::{AccessRecord, Lifecycle, RequestId};
 
 /// Models watch deadlines themselves, and know better where time went. This is the net under them.
 const SLACK: Duration = Duration::from_millis(250);
@@ -25,6 +25,10 @@ pub(super) struct Context {
     pub(super) deadline: Instant,
     pub(super) cache: CacheUse,
     pub(super) lifecycle: Lifecycle,
+    /// Missing only where no layer has begun one.
+    pub(super) record: Option<AccessRecord>,
+    /// Does the caller want to know why this replica was chosen?
+    pub(super) explain_route: bool,
 }
 
 impl Context {
@@ -34,6 +38,20 @@ impl Context {
         request.tenant.clone_from(&self.tenant);
         request.deadline = Some(self.deadline);
         request.cache = self.cache;
+        if let Some(trace) = self.record.as_ref().map(|record| &record.work().trace) {
+            request.traceparent = Some(trace.traceparent());
+            request.tracestate = trace.tracestate().map(|state| state.to_string());
+        }
+    }
+
+    /// Takes down where the answer comes from.
+    pub(super) fn answered_by(&self, origin: &Origin) {
+        if let Some(record) = &self.record {
+            record.note(|facts| {
+                facts.replica.clone_from(&origin.replica);
+                facts.cache = origin.cache.header();
+            });
+        }
     }
 
     /// Waits for `work`, but not long past the deadline.
@@ -65,6 +83,8 @@ impl FromRequestParts<Arc<Frontend>> for Context {
             deadline: Instant::now() + wait,
             cache: cache_use(&parts.headers),
             lifecycle: parts.extensions.get().cloned().unwrap_or_default(),
+            record: parts.extensions.get().cloned(),
+            explain_route: frontend.options.explain_route || wants_route(&parts.headers),
         })
     }
 }
@@ -89,6 +109,12 @@ fn tenant(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let name = RequestId::accept(value.as_bytes());
     name.map(|name| Some(name.as_str().to_owned()))
         .ok_or_else(|| Fault::invalid(NAME, "must be 1 to 128 letters, digits, or - _ . :"))
+}
+
+/// `x-llmo-explain: route`, in the request.
+fn wants_route(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("x-llmo-explain").iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|what| what.trim().eq_ignore_ascii_case("route"))
 }
 
 fn cache_use(headers: &HeaderMap) -> CacheUse {

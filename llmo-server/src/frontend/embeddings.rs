@@ -31,7 +31,7 @@ pub(super) async fn create(
             measurement.finished(embeddings.usage);
             let origin = embeddings.origin.clone();
             let answer = EmbedAnswer::new(embeddings, &model.info().id, call.encoding);
-            Ok(with_origin(&origin, axum::Json(answer)))
+            Ok(with_origin(&context, &origin, axum::Json(answer)))
         }
         Err(fault) => Err(failed(measurement, fault)),
     }

@@ -22,6 +22,8 @@ pub struct FrontendOptions {
     pub stall_timeout: Duration,
     /// Most bytes of a stream that wait for its reader.
     pub stream_buffer_bytes: usize,
+    /// Every answer says why its replica was chosen (`x-llmo-route`), not only those whose requests ask for it.
+    pub explain_route: bool,
     /// What the process counts.
     pub metrics: Arc<Metrics>,
 }
@@ -37,6 +39,7 @@ impl FrontendOptions {
             stall_timeout: Duration::from_secs(limits.write_timeout_seconds),
             // With hyper's buffers (16 KiB) and what the kernel may hold back unsent (16 KiB), 64 KiB together.
             stream_buffer_bytes: 32 << 10,
+            explain_route: false,
             metrics,
         }
     }

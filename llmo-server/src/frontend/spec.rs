@@ -42,7 +42,7 @@ pub(super) async fn create(
         Ok((origin, text, finish)) => {
             measurement.finished(finish.usage);
             let name = origin.model.as_deref().unwrap_or(&model.info().id);
-            Ok(with_origin(&origin, axum::Json(generate::answer(name, &text, &finish))))
+            Ok(with_origin(&context, &origin, axum::Json(generate::answer(name, &text, &finish))))
         }
         Err(fault) => Err(failed(measurement, fault)),
     }

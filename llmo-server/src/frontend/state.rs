@@ -28,11 +28,11 @@ impl Frontend {
         let generation = &self.options.metrics.generation;
         match found {
             Ok(model) => {
-                let measurement = generation.start(operation, name, &model.info().id);
+                let measurement = generation.start(operation, name, &model.info().id).recorded(context.record.clone());
                 Ok((model, measurement))
             }
             Err(fault) => {
-                generation.refused(operation, &fault);
+                generation.refused(operation, &fault, context.record.clone());
                 Err(fault)
             }
         }

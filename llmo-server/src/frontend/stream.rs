@@ -9,6 +9,7 @@ use futures::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use llmo_core::model::{Event, Finish};
+use llmo_core::trace::{self, scoped};
 use llmo_core::{EventStream, Model, ModelError};
 use tokio::time::{Instant, sleep_until};
 
@@ -40,7 +41,7 @@ pub(super) struct Job<R> {
 pub(super) fn respond<R: Reply>(job: Job<R>, options: &FrontendOptions) -> Response {
     let (outlet, body) = outlet::open(options.stream_buffer_bytes, options.stall_timeout);
     let media_type = job.reply.media_type();
-    tokio::spawn(run(job, outlet, options.heartbeat));
+    tokio::spawn(scoped(trace::current(), run(job, outlet, options.heartbeat)));
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),

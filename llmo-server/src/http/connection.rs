@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use super::activity::{Activity, RequestGuard, Waiting};
 use super::socket::{self, Socket};
-use super::{Lifecycle, ServeOptions};
+use super::{AccessRecord, Lifecycle, ServeOptions};
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(1);
@@ -74,8 +74,9 @@ pub(super) async fn run(
             }
             let app = app.clone();
             async move {
-                let response = app.oneshot(request.map(Body::new)).await?;
-                Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard }))
+                let mut response = app.oneshot(request.map(Body::new)).await?;
+                let record = response.extensions_mut().remove::<AccessRecord>();
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard, _record: record }))
             }
         }
     });
@@ -143,6 +144,7 @@ async fn expiry(activity: &Activity, options: &ServeOptions) -> End {
 struct Tracked {
     body: Body,
     _guard: RequestGuard,
+    _record: Option<AccessRecord>,
 }
 
 impl http_body::Body for Tracked {

@@ -7,11 +7,11 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use llmo_core::ModelError;
 
-use super::{Lifecycle, access_log, faults, panics, request_id};
+use super::{Lifecycle, faults, observe, panics};
 use crate::fault::Fault;
 
-/// Adds, from the outside in: the request id, the log line, the bodies of faults, the end at shutdown, the net under panics; and
-/// typed answers for unknown paths and methods. Give it a router whose routes are complete.
+/// Adds, from the outside in: the request's id, trace and log line, the bodies of faults, the end at shutdown, the net under
+/// panics; and typed answers for unknown paths and methods. Give it a router whose routes are complete.
 pub fn standard(routes: Router) -> Router {
     routes
         .fallback(unknown_path)
@@ -19,8 +19,7 @@ pub fn standard(routes: Router) -> Router {
         .layer(from_fn(panics::catch))
         .layer(from_fn(end_with_server))
         .layer(from_fn(faults::render))
-        .layer(from_fn(access_log::log))
-        .layer(from_fn(request_id::assign))
+        .layer(from_fn(observe::observe))
 }
 
 async fn unknown_path(uri: Uri) -> Fault {

@@ -11,7 +11,7 @@
 //! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
 //! * [`shutdown_on_signal`]: what ends a service.
 //! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.
-//! * [`layers`]: what every router is wrapped in; [`request_id`], [`access_log`], [`panics`] and
+//! * [`layers`]: what every router is wrapped in; [`observe`] ([`request_id`], trace, [`access_log`]), [`panics`] and
 //!   [`faults`] are its parts.
 
 pub mod access_log;
@@ -23,6 +23,7 @@ pub mod faults;
 pub mod json;
 pub mod layers;
 mod lifecycle;
+pub mod observe;
 mod options;
 pub mod panics;
 pub mod request_id;
@@ -30,6 +31,7 @@ mod serve;
 mod signal;
 mod socket;
 
+pub use access_log::AccessRecord;
 pub use bind::{BindError, bind};
 pub use lifecycle::Lifecycle;
 pub use options::ServeOptions;

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
 /// The header.
@@ -27,10 +24,22 @@ impl RequestId {
         std::str::from_utf8(value).ok().map(|id| Self(id.into()))
     }
 
+    /// The caller's, if it gave a harmless one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        headers.get(HEADER).and_then(|value| Self::accept(value.as_bytes()))
+    }
+
     /// A new one, ordered by time.
     #[must_use]
     pub fn make() -> Self {
         Self(Uuid::now_v7().simple().to_string().into())
+    }
+
+    /// The id, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The id as text.
@@ -38,18 +47,6 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Middleware: accepts or makes the id, and puts it on the response.
-pub async fn assign(mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(HEADER).and_then(|value| RequestId::accept(value.as_bytes()));
-    let id = given.unwrap_or_else(RequestId::make);
-    request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(HEADER, value);
-    }
-    response
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::choices::{Between, ChoiceMetrics};
 use super::labels::{self, ModelNames};
 use super::{Role, buckets};
 use crate::fault::Fault;
+use crate::http::AccessRecord;
 
 /// What is asked of a model, under OpenTelemetry's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,8 +132,10 @@ impl GenerationMetrics {
     }
 
     /// A request for a model that has not been found, or could not be had.
-    pub fn refused(&self, operation: Operation, fault: &Fault) {
-        self.measurement(operation, labels::OTHER.into(), labels::OTHER.into()).failed(fault);
+    pub fn refused(&self, operation: Operation, fault: &Fault, record: Option<AccessRecord>) {
+        let mut measurement = self.measurement(operation, labels::OTHER.into(), labels::OTHER.into());
+        measurement.record = record;
+        measurement.failed(fault);
     }
 
     fn measurement(&self, operation: Operation, asked_for: Arc<str>, model: Arc<str>) -> Measurement {
@@ -150,6 +153,7 @@ impl GenerationMetrics {
             between: None,
             last: Vec::new(),
             ended: false,
+            record: None,
         }
     }
 }
@@ -165,15 +169,32 @@ pub struct Measurement {
     /// When the last piece of each choice came.
     last: Vec<Option<Instant>>,
     ended: bool,
+    record: Option<AccessRecord>,
 }
 
 impl Measurement {
+    /// What is measured goes into this record too.
+    #[must_use]
+    pub fn recorded(mut self, record: Option<AccessRecord>) -> Self {
+        if let Some(record) = &record {
+            record.note(|facts| {
+                facts.operation = Some(self.labels.gen_ai_operation_name);
+                facts.model = Some(Arc::clone(&self.labels.gen_ai_response_model));
+            });
+        }
+        self.record = record;
+        self
+    }
+
     /// A piece of a choice has come.
     pub fn piece(&mut self, choice: usize) {
         let now = Instant::now();
         let model = &self.labels.gen_ai_response_model;
         if self.first.is_none() {
             self.first = Some(now);
+            if let Some(record) = &self.record {
+                record.note(|facts| facts.first_token = Some(record.elapsed()));
+            }
             self.metrics.first_token.get_or_create(&self.labels).observe(seconds(now - self.start));
             if self.generates() {
                 self.metrics.choices.first_token(model, now - self.start);
@@ -194,6 +215,9 @@ impl Measurement {
 
     /// The answer is complete.
     pub fn finished(mut self, usage: Usage) {
+        if let Some(record) = &self.record {
+            record.note(|facts| facts.usage = Some(usage));
+        }
         if let Some(first) = self.first
             && usage.completion_tokens > 1
         {
@@ -238,6 +262,9 @@ impl Measurement {
 
     fn end(&mut self, error_type: &'static str) {
         self.ended = true;
+        if let Some(record) = self.record.take().filter(|_| !error_type.is_empty()) {
+            record.note(|facts| facts.error = Some(error_type));
+        }
         let labels = Ended {
             gen_ai_operation_name: self.labels.gen_ai_operation_name,
             gen_ai_provider_name: self.labels.gen_ai_provider_name,

@@ -14,7 +14,7 @@ impl Identity {
         request.request_id = None;
         request.deadline = None;
         request.priority = 0;
-        request.traceparent = None;
+        (request.traceparent, request.tracestate) = (None, None);
         request.keep_alive = None;
         Self(request)
     }

@@ -27,7 +27,7 @@ pub(in crate::frontend) async fn embed(
     let (embeddings, info) = run(&frontend, &context, dialect::parse(&body)?).await?;
     let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let answer = dialect::answer(&info.id, &embeddings, nanoseconds);
-    Ok(with_origin(&embeddings.origin, axum::Json(answer)))
+    Ok(with_origin(&context, &embeddings.origin, axum::Json(answer)))
 }
 
 pub(in crate::frontend) async fn embeddings(
@@ -36,7 +36,7 @@ pub(in crate::frontend) async fn embeddings(
     Json(body): Json,
 ) -> Result<Response, Fault> {
     let (embeddings, _) = run(&frontend, &context, dialect::parse_old(&body)?).await?;
-    Ok(with_origin(&embeddings.origin, axum::Json(dialect::answer_old(&embeddings))))
+    Ok(with_origin(&context, &embeddings.origin, axum::Json(dialect::answer_old(&embeddings))))
 }
 
 async fn run(frontend: &Frontend, context: &Context, call: EmbedCall) -> Result<(Embeddings, ModelInfo), Fault> {

@@ -147,7 +147,7 @@ impl Call {
             Self::Generate(request) | Self::Render(request) => {
                 request.request_id = None;
                 request.tenant = None;
-                request.traceparent = None;
+                (request.traceparent, request.tracestate) = (None, None);
                 request.keep_alive = None;
                 request.output_prefix = Vec::new();
                 request.priority = 0;
