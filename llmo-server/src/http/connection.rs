@@ -20,7 +20,9 @@ use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
 use super::activity::{Activity, RequestGuard, Waiting};
+use super::head_guard::HeadGuard;
 use super::socket::{self, Socket};
+use super::transport::Transport;
 use super::{AccessRecord, Lifecycle, ServeOptions};
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -64,6 +66,13 @@ pub(super) async fn run(
     let stream = Arc::new(stream);
     let activity = Activity::new(Instant::now());
     let socket = Socket::new(Arc::clone(&stream), activity.clone(), options.write_timeout);
+    let transport = tokio::select! {
+        transport = secure(socket, &options) => transport,
+        () = lifecycle.finishing() => return,
+        _ = expiry(&activity, &options) => return,
+    };
+    let Some(transport) = transport else { return };
+    let guarded = HeadGuard::new(transport, activity.clone());
     let service = service_fn({
         let (activity, lifecycle) = (activity.clone(), lifecycle.clone());
         move |mut request: Request<Incoming>| {
@@ -82,7 +91,7 @@ pub(super) async fn run(
     });
 
     let ended = {
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(guarded), service));
         let mut told = false;
         loop {
             tokio::select! {
@@ -97,12 +106,25 @@ pub(super) async fn run(
         }
     };
     match &ended {
-        End::Slow => socket::last_word(&stream, REQUEST_TIMEOUT),
+        // Inside of TLS only hyper could say it, and it has let go.
+        End::Slow if options.tls.is_none() => socket::last_word(&stream, REQUEST_TIMEOUT),
         End::Broken(error) => tracing::debug!(%error, ?peer, "connection broken"),
-        End::Done | End::Cut => {}
+        End::Done | End::Cut | End::Slow => {}
     }
     if !matches!(ended, End::Cut) && !lifecycle.is_finishing() {
         socket::linger(&stream, LINGER, LINGER_BYTES).await;
+    }
+}
+
+/// Shakes hands where that is wanted. `None`: there is nobody to talk to.
+async fn secure(socket: Socket, options: &ServeOptions) -> Option<Transport> {
+    let Some(tls) = &options.tls else { return Some(Transport::Plain(socket)) };
+    match tls.accept(socket).await {
+        Ok(stream) => stream.map(|stream| Transport::Tls(Box::new(stream))),
+        Err(error) => {
+            tracing::debug!(%error, "no TLS");
+            None
+        }
     }
 }
 

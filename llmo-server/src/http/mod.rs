@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  bind ─► serve ─► accept ─► Connection ── hyper ──► layers: request id, faults, panics ─► the service's routes
-//!            │                  │  Socket: cuts a reader that does not read
+//!            │                  │  Socket: cuts a reader that does not read; TLS; HeadGuard: refuses ambiguous heads
 //!            │                  └─ Activity: deadlines of idle connections and of slow headers
 //!            └─ Lifecycle: unready ► no more connections ► streams finish ► streams are ended
 //! ```
@@ -11,6 +11,7 @@
 //! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
 //! * [`shutdown_on_signal`]: what ends a service.
 //! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.
+//! * [`tls`]: certificates, and what changes them while connections are open.
 //! * [`layers`]: what every router is wrapped in; [`observe`] ([`request_id`], trace, [`access_log`]), [`panics`] and
 //!   [`faults`] are its parts.
 
@@ -20,6 +21,7 @@ pub mod bind;
 pub mod body;
 mod connection;
 pub mod faults;
+mod head_guard;
 pub mod json;
 pub mod layers;
 mod lifecycle;
@@ -30,6 +32,8 @@ pub mod request_id;
 mod serve;
 mod signal;
 mod socket;
+pub mod tls;
+mod transport;
 
 pub use access_log::AccessRecord;
 pub use bind::{BindError, bind};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use llmo_config::LimitsConfig;
 
+use super::tls::Tls;
+
 /// How [`serve`](super::serve) treats connections.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -22,6 +24,8 @@ pub struct ServeOptions {
     pub max_header_bytes: usize,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams: u32,
+    /// Speak TLS; `None`: plain HTTP.
+    pub tls: Option<Tls>,
     /// On shutdown: connections are still accepted for this long, while `/readyz` already says no.
     pub drain_delay: Duration,
     /// On shutdown, after the delay: what runs may go on for this long.
@@ -44,6 +48,7 @@ impl From<&LimitsConfig> for ServeOptions {
             max_headers: 100,
             max_header_bytes: 16 << 10,
             max_streams: 128,
+            tls: None,
             drain_delay: Duration::from_millis(limits.drain_delay_ms),
             drain_grace: Duration::from_secs(limits.drain_grace_seconds),
         }
