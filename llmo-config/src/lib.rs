@@ -26,5 +26,5 @@ pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use sections::{
     CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, Int8Weights, Isolation, KvChoice,
-    LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TraceConfig, Tune,
+    LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TlsConfig, TraceConfig, Tune,
 };

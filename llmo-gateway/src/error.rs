@@ -24,6 +24,9 @@ pub enum GatewayError {
     /// A port can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificate can't be used, or its setting is only half there.
+    #[error("tls: {0}")]
+    Tls(String),
     /// The listening socket failed.
     #[error("the server stopped")]
     Serve(#[from] std::io::Error),

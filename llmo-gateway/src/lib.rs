@@ -12,6 +12,7 @@
 //! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
+//! * [`tls`]: certificates from files or from an authority.
 //! * [`local`]: models of this process as a replica. [`pulling`]: fetching more of them.
 //! * [`Gateway`]: all of it together; [`run`]: as a process.
 
@@ -30,6 +31,7 @@ pub mod router;
 mod serve;
 #[cfg(test)]
 mod test_models;
+pub mod tls;
 pub mod upstream;
 pub mod upstream_url;
 

@@ -10,6 +10,7 @@ use llmo_server::metrics::{Metrics, Role};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::Secured;
 use crate::{Gateway, GatewayError, dashboard};
 
 /// Longest wait for the first health checks before requests are taken.
@@ -24,6 +25,8 @@ pub struct Listeners {
     pub api: TcpListener,
     /// For people and monitoring.
     pub dashboard: Option<TcpListener>,
+    /// Beside TLS: for those who come without.
+    pub plain: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -41,7 +44,12 @@ impl Listeners {
                 Some(http::bind(&gateway.dashboard_host, port, setting).await?)
             }
         };
-        Ok(Self { api, dashboard })
+        let plain = match config.tls.redirect_port {
+            0 => None,
+            _ if !config.tls.is_on() => None,
+            port => Some(http::bind(&gateway.host, port, "LLMO_TLS__REDIRECT_PORT (0: no redirect)").await?),
+        };
+        Ok(Self { api, dashboard, plain })
     }
 }
 
@@ -59,7 +67,7 @@ impl Gateway {
     /// Serves on these sockets until `shutdown` is cancelled, then drains and returns.
     ///
     /// # Errors
-    /// [`GatewayError::Client`], [`GatewayError::Serve`].
+    /// [`GatewayError::Client`], [`GatewayError::Tls`], [`GatewayError::Serve`].
     pub async fn serve(self, listeners: Listeners, shutdown: CancellationToken) -> Result<(), GatewayError> {
         self.serve_with(listeners, Metrics::new(Role::Gateway), shutdown).await
     }
@@ -76,6 +84,10 @@ impl Gateway {
     ) -> Result<(), GatewayError> {
         let limits = &self.config().limits;
         self.register(&metrics);
+        let mut serving = ServeOptions::from(limits);
+        let https_port = listeners.api.local_addr()?.port();
+        let secured = Secured::start(&self.config().tls, listeners.plain, https_port, limits, &metrics)?;
+        serving.tls = secured.as_ref().map(|secured| secured.tls().clone());
         let _checks = self.start_checks()?;
         self.first_checks(FIRST_CHECKS).await;
 
@@ -93,7 +105,7 @@ impl Gateway {
         let mut options = FrontendOptions::new(limits, metrics);
         options.explain_route = self.config().gateway.explain_route;
         let router = frontend::router_with(self.models(), options, status);
-        let served = http::serve(listeners.api, router, ServeOptions::from(limits), shutdown).await;
+        let served = http::serve(listeners.api, router, serving, shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();
         if let Some(admin) = admin

@@ -47,6 +47,9 @@ pub enum Fault {
     /// The client closed the connection, or broke the protocol, in the middle of the body.
     #[error("the request body is incomplete")]
     BrokenBody,
+    /// The request wants another protocol, and has a body that would be read by its rules.
+    #[error("no protocol is switched to here: send the request without the header upgrade")]
+    Upgrade,
     /// There is nothing under this path.
     #[error("there is nothing under {path}")]
     UnknownPath {
@@ -83,7 +86,7 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Model(error) => model_status(error),
-            Self::Body { .. } | Self::Unsupported { .. } | Self::BrokenBody => StatusCode::BAD_REQUEST,
+            Self::Body { .. } | Self::Unsupported { .. } | Self::BrokenBody | Self::Upgrade => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
@@ -99,7 +102,7 @@ impl Fault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Model(error) => error.code(),
-            Self::Body { .. } | Self::BrokenBody => "invalid_request",
+            Self::Body { .. } | Self::BrokenBody | Self::Upgrade => "invalid_request",
             Self::Unsupported { .. } => "unsupported",
             Self::TooLarge { .. } => "request_too_large",
             Self::MediaType(_) => "unsupported_media_type",
@@ -154,7 +157,10 @@ impl Fault {
     /// Must the connection be closed, because the rest of the request is still on it?
     #[must_use]
     pub fn closes_connection(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::SlowBody(_) | Self::BrokenBody | Self::MediaType(_))
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::SlowBody(_) | Self::BrokenBody | Self::MediaType(_) | Self::Upgrade
+        )
     }
 }
 

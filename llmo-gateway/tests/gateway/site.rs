@@ -47,7 +47,7 @@ impl Site {
         let (api, dashboard) = (listener().await, listener().await);
         let (url, dashboard_url) = (url(&api), url(&dashboard));
         let shutdown = CancellationToken::new();
-        let listeners = Listeners { api, dashboard: Some(dashboard) };
+        let listeners = Listeners { api, dashboard: Some(dashboard), plain: None };
         tokio::spawn(gateway.serve(listeners, shutdown.clone()));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let site = Self { services, url, dashboard: dashboard_url, client, _gateway: shutdown.drop_guard() };

@@ -2,9 +2,11 @@
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header::UPGRADE;
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use http_body::Body as _;
 use llmo_core::ModelError;
 
 use super::{Lifecycle, faults, observe, panics};
@@ -33,6 +35,10 @@ async fn method_not_allowed(method: Method) -> Fault {
 
 /// When the drain's grace is over, a request without a response so far gets one.
 async fn end_with_server(request: Request, next: Next) -> Response {
+    // Ignoring `upgrade` is right, but not everybody in front of us may think that we did, and what follows is a body.
+    if request.headers().contains_key(UPGRADE) && !request.body().is_end_stream() {
+        return Fault::Upgrade.into_response();
+    }
     let Some(lifecycle) = request.extensions().get::<Lifecycle>().cloned() else {
         return next.run(request).await;
     };
