@@ -61,6 +61,6 @@ ensure_build_packages() {
 }
 
 ensure_test_packages() {
-    ensure_packages "test" "redis-server=redis-server" "node=nodejs" "npm=npm"
+    ensure_packages "test" "redis-server=redis-server" "node=nodejs" "npm=npm" "pebble=pebble"
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || ensure_packages "test" "/nonexistent/venv=python3-venv"
 }

@@ -198,18 +198,9 @@ status_stack() {
 }
 
 logs_stack() {
-    local files=() name
-    if [ $# -gt 0 ]; then
-        for name in "$@"; do
-            local COMMAND
-            service_command "$name"
-            files+=("$RUN_DIR/$name.log")
-        done
-    else
-        mapfile -t files < <(compgen -G "$RUN_DIR/*.log" || true)
-    fi
-    [ -e "${files[0]:-}" ] || fail "no logs yet" "start the stack: ./run_microservices.sh run"
-    if [ "${FOLLOW:-1}" = 1 ]; then exec tail -n 50 -F "${files[@]}"; else exec tail -n 50 "${files[@]}"; fi
+    local options=(--dir "$RUN_DIR")
+    [ "${FOLLOW:-1}" = 1 ] && options+=(--follow)
+    exec "$BIN_DIR/llmo" logs "${options[@]}" "$@"
 }
 
 # Which model services there are, for the gateway; nothing where the user says so himself.

@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Ask a service of this machine whether it is ready; exit status 0 if it is (for containers)
     Healthcheck(HealthcheckArgs),
+    /// What the services of this machine have logged, merged by time
+    Logs(LogsArgs),
     /// The process of one engine; started by `llmo serve model`
     #[command(hide = true)]
     Engine,
@@ -234,6 +236,27 @@ pub(crate) enum ConfigAction {
         /// Its key, e.g. gateway.port
         key: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Only these services, e.g. gateway model-service
+    pub(crate) services: Vec<String>,
+    /// Where their logs are
+    #[arg(long, value_name = "DIR", default_value = "run", env = "LLMO_RUN_DIR")]
+    pub(crate) dir: PathBuf,
+    /// So many lines of the past
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub(crate) lines: usize,
+    /// Go on with what is written from now on
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only lines about this request: its x-request-id, or its trace
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<String>,
+    /// Without the services' names
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod commands;
 mod connect;
 mod doctor;
 mod error;
+mod logs;
 mod progress;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> Result {
             return Ok(());
         }
         Command::Man { dir } => return commands::shell::man(dir.as_deref()),
+        Command::Logs(arguments) => return logs::run(arguments),
         _ => {}
     }
     let loaded = load(&cli.settings)?;
@@ -91,6 +93,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
         | Command::Doctor(_)
         | Command::Completions { .. }
         | Command::Man { .. }
+        | Command::Logs(_)
         | Command::Engine => Ok(()),
     }
 }
