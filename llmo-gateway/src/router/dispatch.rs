@@ -99,6 +99,11 @@ impl Dispatcher {
         &self.pool
     }
 
+    /// How replicas are chosen.
+    pub(super) fn policy_name(&self) -> &'static str {
+        self.policy.name()
+    }
+
     /// The counters.
     pub(super) fn metrics(&self) -> &RouterMetrics {
         &self.metrics

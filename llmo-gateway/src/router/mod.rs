@@ -16,6 +16,7 @@ mod backoff;
 mod budget;
 mod continuation;
 mod dispatch;
+mod explain;
 mod fate;
 mod journal;
 mod model;

@@ -1,6 +1,7 @@
 //! All replicas of one model, as one [`Model`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -41,8 +42,9 @@ impl Model for RoutedModel {
         request.validate()?;
         // What another replica needs to go on with the stream, if this one breaks.
         request.token_ids |= self.info.capabilities.token_ids;
-        let asked = &request;
+        let (asked, attempts) = (&request, &AtomicU32::new(0));
         let call = |served: Arc<Served>| async move {
+            attempts.fetch_add(1, Ordering::Relaxed);
             let sent = Instant::now();
             let started = Started::wait(served.client.generate(asked.clone()).await?).await?;
             let now = Instant::now();
@@ -52,7 +54,10 @@ impl Model for RoutedModel {
         let dispatcher = Arc::clone(&self.dispatcher);
         let (started, lease) = dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
         let can_continue = self.info.capabilities.token_ids && !dispatcher.options().continuation_timeout.is_zero();
-        Ok(stream::watch(started, lease, &self.info.id, request, can_continue, dispatcher))
+        let route = dispatcher.explain(&self.info.id, lease.replica(), attempts.load(Ordering::Relaxed));
+        let mut stream = stream::watch(started, lease, &self.info.id, request, can_continue, dispatcher);
+        stream.origin.route = Some(route);
+        Ok(stream)
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {

@@ -10,6 +10,7 @@ mod caching;
 mod conformance;
 mod dashboard;
 mod dialects;
+mod explaining;
 mod failover;
 mod fleet;
 mod probing;
