@@ -89,7 +89,8 @@ class Gateway:
             self.process.kill()
 
 
-def nginx(directory, port, upstream):
+def nginx(directory, port, upstreams):
+    servers = " ".join(f"server 127.0.0.1:{each};" for each in upstreams)
     (directory / "nginx.conf").write_text(f"""
 daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/nginx.error.log warn;
 worker_rlimit_nofile 16384; events {{ worker_connections 8192; }}
@@ -97,14 +98,15 @@ http {{
   access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
   keepalive_requests 100000000; client_body_buffer_size 64k; tcp_nodelay on;
-  upstream model {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 100000000; }}
+  upstream model {{ {servers} keepalive 128; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location / {{ proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }} }}
 }}""")
     return ["/usr/sbin/nginx", "-p", directory, "-c", directory / "nginx.conf"], {}
 
 
-def haproxy(directory, port, upstream):
+def haproxy(directory, port, upstreams):
+    servers = "\n".join(f"  server m{each} 127.0.0.1:{each}" for each in upstreams)
     (directory / "haproxy.cfg").write_text(f"""
 global
   nbthread 1
@@ -120,16 +122,17 @@ frontend api
   bind 127.0.0.1:{port} backlog 4096
   default_backend model
 backend model
-  server m 127.0.0.1:{upstream}
+{servers}
 """)
     return ["/usr/sbin/haproxy", "-f", directory / "haproxy.cfg"], {}
 
 
-def traefik(directory, port, upstream):
+def traefik(directory, port, upstreams):
+    servers = ", ".join(f'{{url: "http://127.0.0.1:{each}"}}' for each in upstreams)
     (directory / "routes.yml").write_text(f"""
 http:
   routers: {{all: {{rule: "PathPrefix(`/`)", service: model}}}}
-  services: {{model: {{loadBalancer: {{servers: [{{url: "http://127.0.0.1:{upstream}"}}]}}}}}}
+  services: {{model: {{loadBalancer: {{servers: [{servers}]}}}}}}
 """)
     command = [
         PEERS / "bin/traefik", f"--entrypoints.web.address=127.0.0.1:{port}", f"--providers.file.filename={directory}/routes.yml",
@@ -138,26 +141,27 @@ http:
     return command, {"GOMAXPROCS": "1"}
 
 
-def smg(directory, port, upstream):
+def smg(directory, port, upstreams):
     command = [
-        PEERS / "bin/smg", "launch", "--host", "127.0.0.1", "--port", port, "--worker-urls", f"http://127.0.0.1:{upstream}",
-        "--policy", "power_of_two", "--prometheus-port", free_port(), "--log-level", "warn",
+        PEERS / "bin/smg", "launch", "--host", "127.0.0.1", "--port", port,
+        "--worker-urls", *(f"http://127.0.0.1:{each}" for each in upstreams), "--policy", "power_of_two", "--prometheus-port", free_port(), "--log-level", "warn",
     ]
     return command, {"TOKIO_WORKER_THREADS": "1"}
 
 
-def llmo(directory, port, upstream, level="warn"):
+def llmo(directory, port, upstreams, level="warn"):
     command = [BUILT / "llmo-gateway"]
+    urls = json.dumps([f"http://127.0.0.1:{each}" for each in upstreams])
     for setting in (
-        f"gateway.port={port}", "gateway.dashboard_port=0", f'gateway.upstreams=["http://127.0.0.1:{upstream}"]',
+        f"gateway.port={port}", "gateway.dashboard_port=0", f"gateway.upstreams={urls}",
         "gateway.max_concurrent=4096", "cache.backend=off", f"log.level={level}",
     ):
         command += ["--set", setting]
     return command, {"TOKIO_WORKER_THREADS": "1"}
 
 
-def llmo_logging(directory, port, upstream):
-    return llmo(directory, port, upstream, "info")
+def llmo_logging(directory, port, upstreams):
+    return llmo(directory, port, upstreams, "info")
 
 
 GATEWAYS = {"llmo": llmo, "llmo-log": llmo_logging, "nginx": nginx, "haproxy": haproxy, "traefik": traefik, "smg": smg}
@@ -217,20 +221,21 @@ def main():
     parser.add_argument("--no-streams", action="store_true")
     arguments = parser.parse_args()
     PEERS = arguments.peers
-    names, upstream = arguments.only.split(","), free_port()
+    names, upstreams = arguments.only.split(","), [free_port(), free_port()]
     directory = Path(tempfile.mkdtemp(prefix="llmo-gateways-"))
-    server, running, rows = pinned(1, [LOAD, "upstream", "--port", upstream]), {}, {name: [] for name in names}
+    servers = [pinned(1, [LOAD, "upstream", "--port", port]) for port in upstreams]
+    running, rows = {}, {name: [] for name in names}
     try:
         time.sleep(0.5)
         for name in names:
             port = free_port()
             home = directory / name
             home.mkdir()
-            command, environment = GATEWAYS[name](home, port, upstream)
+            command, environment = GATEWAYS[name](home, port, upstreams)
             running[name] = Gateway(name, command, port, (directory / f"{name}.log").open("w"), environment)
         for gateway in running.values():
             gateway.wait()
-        address = f"127.0.0.1:{upstream}"
+        address = f"127.0.0.1:{upstreams[0]}"
         rate = arguments.rate
         if not rate:
             first = running.get("llmo") or next(iter(running.values()))
@@ -250,7 +255,8 @@ def main():
     finally:
         for gateway in running.values():
             gateway.stop()
-        server.terminate()
+        for server in servers:
+            server.terminate()
     if arguments.json:
         arguments.json.write_text(json.dumps({"rate": rate, "table": table}, indent=1))
     columns = [

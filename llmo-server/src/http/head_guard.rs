@@ -17,8 +17,6 @@ use super::activity::Activity;
 
 /// The first bytes of HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-/// Nothing that is HTTP holds it: whatever it stands in is refused.
-const SPOILT: u8 = 0;
 
 /// A stream whose heads are looked at.
 pub(super) struct HeadGuard<S> {
@@ -52,6 +50,21 @@ enum State {
     Passed,
     /// HTTP/2: other rules.
     Multiplexed,
+    /// It was no good: hyper gets this many bytes of something else so far.
+    Spoilt(usize),
+}
+
+/// Writes over bytes of a head, the first `done` of which were written over before: a NUL, which nothing in HTTP may hold, and
+/// the end of a head, for which hyper waits before it looks. Returns how many have been written over now.
+fn spoil(bytes: &mut [u8], done: usize) -> usize {
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = match done + at {
+            0 => 0,
+            odd if odd % 2 == 1 => b'\r',
+            _ => b'\n',
+        };
+    }
+    done + bytes.len()
 }
 
 /// Longest beginning of a line that matters: names of headers, and the value of one.
@@ -116,11 +129,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
         if self.head.state == State::Passed && self.activity.is_idle() {
             self.head = Head::default();
         }
-        if self.head.state == State::Reading {
-            let fresh = &mut buf.filled_mut()[before..];
-            if !self.head.push(fresh) {
-                fresh.fill(SPOILT);
-            }
+        let fresh = &mut buf.filled_mut()[before..];
+        if self.head.state == State::Reading && !self.head.push(fresh) {
+            self.head.state = State::Spoilt(0);
+        }
+        if let State::Spoilt(done) = self.head.state {
+            self.head.state = State::Spoilt(spoil(fresh, done));
         }
         Poll::Ready(Ok(()))
     }
@@ -195,6 +209,13 @@ mod tests {
         ] {
             assert!(!passes(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_spoilt_is_a_whole_head_that_no_parser_takes() {
+        let (mut first, mut second) = (*b"x", *b"host: a\r\n");
+        let done = spoil(&mut first, 0);
+        assert_eq!((spoil(&mut second, done), &first, &second[..4]), (10, b"\0", &b"\r\n\r\n"[..]));
     }
 
     proptest! {
