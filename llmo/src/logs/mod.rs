@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &LogsArgs) -> Result {
         }
         out.flush()
     };
-    let printed = (|| {
+    let printed: io::Result<()> = (|| {
         print(past)?;
         while arguments.follow {
             std::thread::sleep(LOOK);
