@@ -1,6 +1,6 @@
 //! One certificate.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use instant_acme::{Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, OrderStatus, RetryPolicy};
 use llmo_server::http::tls::redirect::HttpChallenges;
@@ -90,6 +90,6 @@ fn challenge_pair(name: &str, digest: &[u8]) -> Result<CertificatePair, AcmeErro
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let key = KeyPair::generate().map_err(|error| unusable(&error))?;
     let certificate = params.self_signed(&key).map_err(|error| unusable(&error))?;
-    CertificatePair::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), SystemTime::now())
+    CertificatePair::challenge(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())
         .map_err(|error| unusable(&error))
 }
