@@ -102,7 +102,7 @@ make_builder() {
     say "Making %s from this machine's Rust and Debian's compilers" "$image"
     sysroot=$(rustc --print sysroot)
     mkdir -p "$work/context/rust"
-    tar -C "$sysroot" --exclude=./share --exclude='./lib/rustlib/*/bin/gcc-ld' --exclude=./lib/rustlib/src -c . | tar -C "$work/context/rust" -x
+    tar -C "$sysroot" --exclude=./share --exclude=./lib/rustlib/src -c . | tar -C "$work/context/rust" -x
     # Whom this machine trusts (a proxy's certificate, say) the builder trusts; what is built with it does not.
     mkdir -p "$work/context/trusted"
     cp -L /usr/local/share/ca-certificates/*.crt "$work/context/trusted/" 2>/dev/null || true
