@@ -78,6 +78,7 @@ for port in "$API_PORT" "$MODEL_SERVICE_PORT" "$CACHE_SERVICE_PORT" "$STORAGE_SE
 done
 verdict "a second run changes nothing" second_run_is_harmless
 verdict "status lists four services" status_lists_all
+verdict "doctor finds nothing that has to be cured" eval './run_microservices.sh doctor --json >/dev/null'
 
 say "SIGABRT of the engine's process"
 model_status() { curl -sf -m 5 "http://127.0.0.1:$MODEL_SERVICE_PORT/internal/status"; }
@@ -109,6 +110,15 @@ verdict "the gateway says 503 within a second" within 1 killed_is_503
 verdict "and says when to try again" says_when
 kill -CONT "$supervisor"
 verdict "it answers again after the supervisor's restart" within 30 answers_again
+
+say "A second model service, and away with it"
+usable() { [ "$(curl -s -m 5 "http://127.0.0.1:$DASHBOARD_PORT/api/replicas" | grep -o '"usable":true' | wc -l)" = "$1" ]; }
+verdict "scale starts it" ./run_microservices.sh scale model-service=2
+verdict "the gateway found it by itself" within 10 usable 2
+verdict "and both answer" complete_paris_anew
+verdict "scale ends it" ./run_microservices.sh scale model-service=1
+verdict "the gateway forgot it" within 10 usable 1
+verdict "and the first still answers" complete_paris_anew
 
 say "Clients of the dialects: openai, anthropic and ollama (Python), openai (npm)"
 venv=${CARGO_TARGET_DIR:-target}/e2e-venv

@@ -51,12 +51,27 @@ fn stack(wanted: bool) -> Vec<Finding> {
     arguments.extend(ids);
     let described = docker(&arguments).unwrap_or_default();
     let described: Vec<Value> = serde_json::from_str(&described).unwrap_or_default();
-    let findings: Vec<_> = described.iter().filter_map(finding).collect();
+    let newest = |image: &str| docker(&["image", "inspect", "--format", "{{.Id}}", image]).ok();
+    let findings: Vec<_> =
+        described.iter().filter_map(|container| finding(container).or_else(|| outdated(container, newest))).collect();
     if !findings.is_empty() {
         return findings;
     }
     let running = described.iter().filter(|container| container["State"]["Running"] == true).count();
     vec![Finding::fine(format!("{running} containers of this stack run, none is ill or left behind"))]
+}
+
+/// Does it run what was built before? `newest` tells the id of the image that has a name now.
+fn outdated(container: &Value, newest: impl Fn(&str) -> Option<String>) -> Option<Finding> {
+    let newest = newest(container["Config"]["Image"].as_str()?)?;
+    let (name, service) =
+        (container["Name"].as_str()?, container["Config"]["Labels"]["com.docker.compose.service"].as_str()?);
+    (container["State"]["Running"] == true && container["Image"].as_str()? != newest.trim()).then(|| {
+        Finding::advice(
+            format!("{} runs an older image than there is", name.trim_start_matches('/')),
+            format!("./run_microservices.sh update {service}"),
+        )
+    })
 }
 
 /// What is wrong with a container, as `docker inspect` describes it.
@@ -139,6 +154,17 @@ mod tests {
         assert!(finding(&container(json!({"Running": true, "Status": "running"}))).is_none());
         assert!(finding(&container(json!({"Status": "exited", "ExitCode": 0}))).is_none());
         assert!(finding(&Value::Null).is_none());
+    }
+
+    #[test]
+    fn a_container_of_an_older_image_is_stale() {
+        let mut running = container(json!({"Running": true, "Status": "running"}));
+        running["Image"] = json!("sha256:old");
+        running["Config"]["Image"] = json!("llmo:latest");
+        let stale = outdated(&running, |_| Some("sha256:new\n".to_owned())).expect("a finding");
+        assert_eq!(stale.cure.as_deref(), Some("./run_microservices.sh update model-service"));
+        assert!(outdated(&running, |_| Some("sha256:old\n".to_owned())).is_none());
+        assert!(outdated(&running, |_| None).is_none());
     }
 
     #[test]
