@@ -111,14 +111,16 @@ verdict "and says when to try again" says_when
 kill -CONT "$supervisor"
 verdict "it answers again after the supervisor's restart" within 30 answers_again
 
-say "A second model service, and away with it"
-usable() { [ "$(curl -s -m 5 "http://127.0.0.1:$DASHBOARD_PORT/api/replicas" | grep -o '"usable":true' | wc -l)" = "$1" ]; }
-verdict "scale starts it" ./run_microservices.sh scale model-service=2
-verdict "the gateway found it by itself" within 10 usable 2
-verdict "and both answer" complete_paris_anew
-verdict "scale ends it" ./run_microservices.sh scale model-service=1
-verdict "the gateway forgot it" within 10 usable 1
-verdict "and the first still answers" complete_paris_anew
+if "$BIN_DIR/llmo" config get discovery.file >/dev/null 2>&1; then
+    say "A second model service, and away with it"
+    usable() { [ "$(curl -s -m 5 "http://127.0.0.1:$DASHBOARD_PORT/api/replicas" | grep -o '"usable":true' | wc -l)" = "$1" ]; }
+    verdict "scale starts it" ./run_microservices.sh scale model-service=2
+    verdict "the gateway found it by itself" within 10 usable 2
+    verdict "and both answer" complete_paris_anew
+    verdict "scale ends it" ./run_microservices.sh scale model-service=1
+    verdict "the gateway forgot it" within 10 usable 1
+    verdict "and the first still answers" complete_paris_anew
+fi
 
 say "Clients of the dialects: openai, anthropic and ollama (Python), openai (npm)"
 venv=${CARGO_TARGET_DIR:-target}/e2e-venv
