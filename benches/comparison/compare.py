@@ -16,6 +16,7 @@ import concurrent.futures
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -244,8 +245,16 @@ def measure(kind, options):
     return row
 
 
+def cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def rebuild():
-    """Seconds of `cargo build` after a change of one file, per file and program. Nothing of llama.cpp is touched."""
+    """Seconds of `cargo build` after a change of one file, per file and program: by the clock, and of processors.
+
+    Nothing of llama.cpp is touched.
+    """
     programs = {"gateway": ["-p", "llmo-gateway", "--bin", "llmo-gateway"], "model service": ["-p", "llmo-server", "--bin", "llmo-server"],
                 "mono": ["-p", "llmo", "--bin", "llmo"]}
     files = {"gateway": "llmo-gateway/src/policy/round_robin.rs", "services": "llmo-server/src/services/model/status.rs",
@@ -258,9 +267,9 @@ def rebuild():
         for name, program in programs.items():
             # Again for each program: what the one before has compiled counts for nothing.
             (ROOT / file).touch()
-            begin = time.monotonic()
+            begin, before = time.monotonic(), cpu_seconds()
             subprocess.run([*build, *program], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
-            times[f"{name} after a change of {changed}"] = time.monotonic() - begin
+            times[f"{name} after a change of {changed}"] = time.monotonic() - begin, cpu_seconds() - before
     return times
 
 
@@ -290,6 +299,8 @@ def main():
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
+    # So that nothing goes on running when this is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rounds = {"mono": [], "services": []}
     for number in range(options.rounds):
         # Who goes first changes: a machine that gets warmer or busier must not favour one.
@@ -300,9 +311,9 @@ def main():
         print_table(rounds, options)
     builds = rebuild() if options.rebuild else {}
     if builds:
-        print("\n| `cargo build` (dev, no llama.cpp) | seconds |\n|---|---|")
-        for what, seconds in builds.items():
-            print(f"| {what} | {seconds:.1f} |")
+        print("\n| `cargo build` (dev, no llama.cpp) | seconds | processor seconds |\n|---|---|---|")
+        for what, (seconds, busy) in builds.items():
+            print(f"| {what} | {seconds:.1f} | {busy:.1f} |")
     if options.json:
         options.json.write_text(json.dumps({"rounds": rounds, "rebuild": builds}, indent=1))
 
