@@ -43,6 +43,11 @@ write_settings() {
     mkdir -p "$RUN_DIR"
     env | grep -E '^(LLMO_[A-Z0-9]+__[A-Z0-9_]+|HF_ENDPOINT)=' >"$RUN_DIR/settings.env" || true
     remember LLMO_ENV_FILE "$RUN_DIR/settings.env"
+    # Each address of the name is a model service: new ones are found, those that went are forgotten.
+    if image_is_there && "$DOCKER" run --rm "$IMAGE" config get discovery.dns >/dev/null 2>&1; then
+        printf '%s\n' LLMO_DISCOVERY__DNS=model-service:8081 LLMO_DISCOVERY__DNS_INTERVAL_MS=1000 >>"$RUN_DIR/settings.env"
+        remember GATEWAY_UPSTREAMS ''
+    fi
 }
 
 build_containers() {
