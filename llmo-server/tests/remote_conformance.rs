@@ -118,6 +118,8 @@ async fn a_deadline_is_kept_behind_http() {
     sim.faults().next(1, Fault::HangAfter(1));
     let request = || GenerateRequest::ask("hello").deadline_after(Instant::now(), Duration::from_millis(300));
     let hung = remote.generate(request()).await.unwrap();
+    // An answer's head may come before its request has the slot.
+    eventually("the first one hangs", || sim.load().slots_free == 0).await;
     let queued = within(remote.generate(request())).await;
     let queued = match queued {
         Err(error) => error,
