@@ -24,9 +24,9 @@ fn main() -> ExitCode {
         return engine::run();
     }
     // `cargo test --benches` only asks whether it runs.
-    let rounds = if std::env::args().any(|argument| argument == "--bench") { ROUNDS } else { 1 };
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let measured = runtime.map_err(|e| ModelError::Internal(e.to_string())).and_then(|r| r.block_on(run(rounds)));
+    let measured = runtime.map_err(|e| ModelError::Internal(e.to_string())).and_then(|r| r.block_on(run(is_measured)));
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -36,12 +36,15 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(rounds: usize) -> Result<(), ModelError> {
+async fn run(is_measured: bool) -> Result<(), ModelError> {
     let mut sim = SimOptions::named("sim");
     (sim.slots, sim.answer_tokens) = (32, u32::MAX);
     let sim = Spec::Sim(sim);
-    compare("simulator", &sim, 1, 20_000, rounds).await?;
-    compare("simulator", &sim, 32, 2_000, rounds).await?;
+    if !is_measured {
+        return compare("simulator", &sim, 2, 50, 1).await;
+    }
+    compare("simulator", &sim, 1, 20_000, ROUNDS).await?;
+    compare("simulator", &sim, 32, 2_000, ROUNDS).await?;
     let directory = std::env::var_os("LLMO_TEST_MODELS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models")), PathBuf::from);
     let weights = directory.join("smollm2-135m/model.gguf");
@@ -51,8 +54,8 @@ async fn run(rounds: usize) -> Result<(), ModelError> {
     }
     let config = ModelConfig { slots: 32, context_length: 1024, ..ModelConfig::default() };
     let real = Spec::gguf(weights, "smollm2-135m", None, &config);
-    compare("SmolLM2", &real, 1, 96, rounds).await?;
-    compare("SmolLM2", &real, 32, 64, rounds).await
+    compare("SmolLM2", &real, 1, 96, ROUNDS).await?;
+    compare("SmolLM2", &real, 32, 64, ROUNDS).await
 }
 
 /// Measures a model here and in a process of its own.
