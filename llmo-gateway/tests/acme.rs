@@ -196,7 +196,6 @@ async fn a_name_is_shown_over_plain_http_and_the_certificate_outlives_the_proces
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tls-alpn-01 and the renewal were not seen to pass since the challenge's certificate was corrected; run with --ignored"]
 async fn a_name_is_shown_within_tls_and_the_certificate_is_renewed_in_time() {
     let https = free();
     let authority = Authority::start(free(), https, 9).await;
