@@ -19,11 +19,14 @@ use support::Server;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+/// `traceparent`, `tracestate`, request id.
+type Ids = (Option<String>, Option<String>, Option<String>);
+
 /// Notes for what it works.
 #[derive(Default)]
 struct Noting {
     info: Option<ModelInfo>,
-    seen: Mutex<Vec<(Option<String>, Option<String>, Option<String>)>>,
+    seen: Mutex<Vec<Ids>>,
 }
 
 impl Noting {

@@ -13,10 +13,11 @@ use crate::{Result, stats};
 /// Sends `rate` requests a second, each on the connection that has been free for the shortest time.
 pub(crate) async fn run(flags: &Flags) -> Result<Value> {
     let (rate, seconds) = (flags.number("rate", 1000), flags.number("seconds", 5));
-    let idle = Rc::new(RefCell::new(Vec::new()));
+    let mut connections = Vec::new();
     for _ in 0..flags.number("connections", 64) {
-        idle.borrow_mut().push(Connection::open(&flags.address).await?);
+        connections.push(Connection::open(&flags.address).await?);
     }
+    let idle = Rc::new(RefCell::new(connections));
     let request: Rc<[u8]> = request(&flags.address, false, 16).into();
     let (samples, failed) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0_u64)));
     let begun = Instant::now();

@@ -66,6 +66,7 @@ struct RoutedStream {
 }
 
 /// Where the next event comes from.
+#[expect(clippy::large_enum_variant, reason = "a stream has one, and it is nearly always the large variant")]
 enum Source {
     Replica {
         first: Option<Event>,

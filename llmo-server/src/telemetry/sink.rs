@@ -126,7 +126,9 @@ mod tests {
 
     /// Takes nothing until it is let go.
     #[derive(Clone, Default)]
-    struct Hung(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Hung(Arc<(State, Condvar)>);
+    /// Was it let go, and what it took.
+    type State = Mutex<(bool, Vec<u8>)>;
 
     impl Write for Hung {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

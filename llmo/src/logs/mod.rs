@@ -51,7 +51,10 @@ pub(crate) fn run(arguments: &LogsArgs) -> Result {
     };
     let printed: io::Result<()> = (|| {
         print(past)?;
-        while arguments.follow {
+        if !arguments.follow {
+            return Ok(());
+        }
+        loop {
             std::thread::sleep(LOOK);
             let now = Instant::now();
             for (source, (_, tail)) in tails.iter_mut().enumerate() {
@@ -59,7 +62,6 @@ pub(crate) fn run(arguments: &LogsArgs) -> Result {
             }
             print(merge.older_than(now, HOLD))?;
         }
-        Ok(())
     })();
     match printed {
         // Whoever read has seen enough: `llmo logs | head`.
