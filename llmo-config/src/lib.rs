@@ -25,6 +25,6 @@ pub use error::ConfigError;
 pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use sections::{
-    CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, Int8Weights, Isolation, KvChoice,
+    CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, HashOn, Int8Weights, Isolation, KvChoice,
     LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TlsConfig, TraceConfig, Tune,
 };

@@ -64,6 +64,10 @@ pub struct GatewayConfig {
     pub upstreams: Vec<String>,
     /// How a replica is chosen.
     pub policy: Policy,
+    /// With `policy = "consistent-hash"`: which requests belong together.
+    pub hash_on: HashOn,
+    /// With `policy = "prefix-aware"`: most bytes that the index of prompts' beginnings takes.
+    pub prefix_index_bytes: usize,
     /// Time between health checks of a healthy replica.
     pub health_interval_ms: u64,
     /// Time between health checks of an unhealthy replica.
@@ -84,6 +88,9 @@ pub struct GatewayConfig {
     pub retry_budget_percent: u32,
     /// …but so many are always allowed, per ten seconds.
     pub retry_budget_min: u32,
+    /// A request whose first token takes longer than that of so many percent of requests is sent to a second replica too;
+    /// 95, say. Counts against the retry budget. 0: never.
+    pub hedge_percentile: u32,
     /// Most requests being served at once.
     pub max_concurrent: usize,
     /// Most requests waiting for their turn; one more is refused with 429.
@@ -102,6 +109,8 @@ impl Default for GatewayConfig {
             dashboard_port: 8080,
             upstreams: Vec::new(),
             policy: Policy::PowerOfTwo,
+            hash_on: HashOn::Conversation,
+            prefix_index_bytes: 16 << 20,
             health_interval_ms: 2_000,
             unhealthy_interval_ms: 500,
             health_timeout_ms: 600,
@@ -112,6 +121,7 @@ impl Default for GatewayConfig {
             max_attempts: 3,
             retry_budget_percent: 20,
             retry_budget_min: 3,
+            hedge_percentile: 0,
             max_concurrent: 512,
             max_queued: 512,
             explain_route: false,
@@ -129,8 +139,26 @@ pub enum Policy {
     PowerOfTwo,
     /// One after the other.
     RoundRobin,
-    /// The one with the fewest requests.
+    /// The one with the fewest requests a slot.
     LeastRequests,
+    /// The one with the fewest tokens to read and write, a slot.
+    LeastTokens,
+    /// Requests of one key to one replica, as long as it has room.
+    ConsistentHash,
+    /// Where a prompt with the same beginning went before, as long as load stays balanced.
+    PrefixAware,
+}
+
+/// Which requests belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum HashOn {
+    /// Those of one conversation: that begin with the same messages up to the first of the user.
+    #[default]
+    Conversation,
+    /// Those of one tenant.
+    Tenant,
 }
 
 /// The model service.

@@ -10,7 +10,7 @@ use llmo_server::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use crate::dashboard::Sources;
-use crate::health::{CheckIntervals, HttpProbe, Probe, check_forever};
+use crate::health::{CheckIntervals, HttpProbe, Probe, check_members};
 use crate::layered::LayeredModels;
 use crate::local::{LOCAL_URL, LocalReplica};
 use crate::metrics::{CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
@@ -71,7 +71,7 @@ impl Gateway {
         let now = Instant::now();
         let replicas = urls.iter().map(|url| Arc::new(Replica::new(url, now))).collect();
         let pool = Arc::new(Pool::new(replicas, OutlierOptions::default(), connect, now));
-        let chosen = policy::from_config(config.gateway.policy);
+        let chosen = policy::from_config(&config.gateway);
         let (name, router) = (chosen.name(), RouterMetrics::default());
         let dispatcher = Dispatcher::new(pool, chosen, RouterOptions::from(&config.gateway), router.clone());
         let sources = Sources {
@@ -124,7 +124,7 @@ impl Gateway {
         }
     }
 
-    /// Starts checking every replica, for as long as the returned set lives.
+    /// Starts checking every replica, also those that come later, for as long as the returned set lives.
     ///
     /// # Errors
     /// [`GatewayError::Client`].
@@ -132,14 +132,15 @@ impl Gateway {
         let client = upstream::health_client(&self.config.gateway).map_err(GatewayError::Client)?;
         let timeout = Duration::from_millis(self.config.gateway.health_timeout_ms);
         let intervals = CheckIntervals::from(&self.config.gateway);
-        let mut checks = JoinSet::new();
-        for state in &self.pool().snapshot().replicas {
-            let probe: Box<dyn Probe> = match &self.local {
+        let local = self.local.clone();
+        let probe = move |_: &Replica| -> Box<dyn Probe> {
+            match &local {
                 Some(local) => Box::new(local.clone()),
                 None => Box::new(HttpProbe::new(client.clone(), timeout)),
-            };
-            checks.spawn(check_forever(Arc::clone(self.pool()), Arc::clone(&state.replica), probe, intervals));
-        }
+            }
+        };
+        let mut checks = JoinSet::new();
+        checks.spawn(check_members(Arc::clone(self.pool()), Box::new(probe), intervals));
         Ok(checks)
     }
 

@@ -19,6 +19,8 @@ pub struct RouterMetrics {
     retries: Family<Reason, Counter>,
     budget_exhausted: Counter,
     continuations: Family<Outcome, Counter>,
+    hedges: Counter,
+    hedges_won: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,6 +51,27 @@ impl RouterMetrics {
             "Streams that broke after their first token, by whether another replica went on with them",
             self.continuations.clone(),
         );
+        registry.register(
+            "llmo_hedges",
+            "Requests sent to a second replica for want of a first token",
+            self.hedges.clone(),
+        );
+        registry.register("llmo_hedges_won", "Of these, those that the second replica served", self.hedges_won.clone());
+    }
+
+    /// Counts a request that was sent to a second replica, or one that the second replica served.
+    pub(crate) fn hedged(&self, won: bool) {
+        if won {
+            self.hedges_won.inc()
+        } else {
+            self.hedges.inc()
+        };
+    }
+
+    /// Requests sent to a second replica so far, and those that it served.
+    #[must_use]
+    pub fn hedges(&self) -> (u64, u64) {
+        (self.hedges.get(), self.hedges_won.get())
     }
 
     /// Counts a stream that broke: it goes on elsewhere, or ends.

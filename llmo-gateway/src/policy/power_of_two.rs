@@ -2,8 +2,8 @@
 
 use fastrand::Rng;
 
-use super::{PickContext, Policy};
-use crate::replica::Seat;
+use super::{PickContext, Policy, least};
+use crate::replica::{Roster, Seat};
 
 /// Power of two choices: draws two seats and takes the one where one more request is better off
 /// ([`Seat::is_better_than`]: emptier, and not much slower). Nearly as even as looking at all of them, in constant time, and without the herd that
@@ -14,16 +14,30 @@ use crate::replica::Seat;
 pub struct PowerOfTwo;
 
 impl Policy for PowerOfTwo {
-    fn pick(&self, seats: &[Seat], context: &PickContext<'_>, rng: &mut Rng) -> Option<usize> {
+    fn pick(&self, roster: &Roster, context: &PickContext<'_>, rng: &mut Rng) -> Option<usize> {
+        let seats = context.view(roster);
         let (a, b) = draw(seats, context, rng)?;
         // `a` was drawn by chance, so ties are broken by chance.
-        let b_is_better = b != a && seats[b].is_better_than(&seats[a], context.now);
+        let b_is_better = b != a
+            && if roster.is_uneven() {
+                b_by_chance(&seats[a], &seats[b], context, rng)
+            } else {
+                seats[b].is_better_than(&seats[a], context.now)
+            };
         Some(if b_is_better { b } else { a })
     }
 
     fn name(&self) -> &'static str {
         "power-of-two"
     }
+}
+
+/// Where weights differ the emptier one is only more likely: of two idle replicas the one of little weight gets its share
+/// too.
+fn b_by_chance(a: &Seat, b: &Seat, context: &PickContext<'_>, rng: &mut Rng) -> bool {
+    let attraction = |seat: &Seat| least::attraction(seat, f64::from(seat.replica.occupied()), context);
+    let (a, b) = (attraction(a), attraction(b));
+    rng.f64() * (a + b) < b
 }
 
 /// Two different open seats; the same one twice if there is only one.

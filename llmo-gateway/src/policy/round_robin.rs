@@ -5,27 +5,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fastrand::Rng;
 
 use super::{PickContext, Policy};
-use crate::replica::Seat;
+use crate::replica::Roster;
 
-/// Round robin over the open seats, whatever their load. A cold seat is passed over as often as it is cold.
+/// Seats that are passed over before the next one is taken as it is.
+const MOST_PASSED: usize = 256;
+
+/// Round robin over the open seats, whatever their load. A cold seat, or one of little weight, is passed over as often as
+/// that.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     next: AtomicUsize,
 }
 
 impl Policy for RoundRobin {
-    fn pick(&self, seats: &[Seat], context: &PickContext<'_>, rng: &mut Rng) -> Option<usize> {
+    fn pick(&self, roster: &Roster, context: &PickContext<'_>, rng: &mut Rng) -> Option<usize> {
+        let seats = context.view(roster);
         if seats.is_empty() {
             return None;
         }
+        let full = seats.iter().take(MOST_PASSED).map(|seat| f64::from(seat.weight)).fold(f64::MIN_POSITIVE, f64::max);
         let mut cold = None;
-        for _ in 0..seats.len() {
+        for _ in 0..seats.len().min(MOST_PASSED) {
             let index = self.next.fetch_add(1, Ordering::Relaxed) % seats.len();
             if !context.open(&seats[index]) {
                 continue;
             }
-            let warmth = seats[index].warmth(context.now);
-            if warmth >= 1.0 || rng.f64() < warmth {
+            let share = seats[index].share(context.now) / full;
+            if share >= 1.0 || rng.f64() < share {
                 return Some(index);
             }
             cold = cold.or(Some(index));

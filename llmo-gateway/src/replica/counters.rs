@@ -1,10 +1,16 @@
-//! One replica's identity and live counters, and the lease that a request holds on it.
+//! One replica's identity and live counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use llmo_core::model::Load;
 use tokio::sync::{Notify, watch};
+
+use super::{Claim, Lease, TokenLoad};
+
+/// Serials are handed out once in a process: whoever remembers one never means another replica.
+static NEXT_SERIAL: AtomicU32 = AtomicU32::new(0);
 
 /// A replica that dies again sooner gets no more free retries: it flaps.
 const FREE_RETRIES_EVERY_MS: u64 = 10_000;
@@ -17,9 +23,13 @@ const FREE_RETRIES_EVERY_MS: u64 = 10_000;
 pub struct Replica {
     id: String,
     base_url: String,
+    serial: u32,
     since: Instant,
     in_flight: AtomicU32,
     foreign: AtomicU32,
+    tokens: TokenLoad,
+    weight: AtomicU32,
+    retiring: AtomicBool,
     failures_in_a_row: AtomicU32,
     requests: AtomicU64,
     failed: AtomicU64,
@@ -41,9 +51,13 @@ impl Replica {
         Self {
             id,
             base_url,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             since: now,
             in_flight: AtomicU32::new(0),
             foreign: AtomicU32::new(0),
+            tokens: TokenLoad::default(),
+            weight: AtomicU32::new(1.0_f32.to_bits()),
+            retiring: AtomicBool::new(false),
             failures_in_a_row: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -79,9 +93,47 @@ impl Replica {
         self.in_flight().saturating_add(self.foreign.load(Ordering::Relaxed))
     }
 
-    /// Takes in how many requests the replica says it has. Our own are in that number: they are counted live instead.
-    pub fn report_in_flight(&self, reported: u32) {
-        self.foreign.store(reported.saturating_sub(self.in_flight()), Ordering::Relaxed);
+    /// Takes in what the replica says of its models. Our own requests are in these numbers: they are counted live
+    /// instead.
+    pub fn report<'a>(&self, loads: impl Iterator<Item = &'a Load> + Clone) {
+        let reported = loads.clone().map(Load::in_flight).fold(0, u32::saturating_add);
+        let foreign = reported.saturating_sub(self.in_flight());
+        self.foreign.store(foreign, Ordering::Relaxed);
+        self.tokens.report(loads, foreign);
+    }
+
+    /// The work that waits there, in tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenLoad {
+        &self.tokens
+    }
+
+    /// A number that no other replica of this process ever has.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Its share of requests relative to others (1.0 for most); 0: none.
+    #[must_use]
+    pub fn weight(&self) -> f32 {
+        f32::from_bits(self.weight.load(Ordering::Relaxed))
+    }
+
+    /// Sets the weight; what is no number, or negative, counts as 0. Of effect with the next snapshot: see
+    /// [`Pool::set_weight`](super::Pool::set_weight).
+    pub fn set_weight(&self, weight: f32) {
+        self.weight.store(weight.max(0.0).to_bits(), Ordering::Relaxed);
+    }
+
+    /// Gets no more requests, and is removed once it has none.
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_retiring(&self, retiring: bool) {
+        self.retiring.store(retiring, Ordering::Relaxed);
     }
 
     /// Requests sent there, and how many of them failed through its fault.
@@ -93,9 +145,16 @@ impl Replica {
     /// Counts a request in until the lease is dropped.
     #[must_use]
     pub fn lease(self: &Arc<Self>) -> Lease {
+        Lease::new(Arc::clone(self), Claim::default())
+    }
+
+    pub(super) fn began(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        Lease(Arc::clone(self))
+    }
+
+    pub(super) fn ended(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Something came from it: it lives, whatever a health check in the same moment thinks.
@@ -187,24 +246,6 @@ impl Replica {
     }
 }
 
-/// A request's place at a replica; given back when dropped.
-#[derive(Debug)]
-pub struct Lease(Arc<Replica>);
-
-impl Lease {
-    /// Where.
-    #[must_use]
-    pub fn replica(&self) -> &Arc<Replica> {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,20 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_lease_gives_its_place_back() {
-        let replica = replica();
-        let (first, second) = (replica.lease(), replica.lease());
-        assert_eq!(replica.in_flight(), 2);
-        drop(first);
-        drop(second);
-        assert_eq!((replica.in_flight(), replica.totals()), (0, (2, 0)));
-    }
-
-    #[test]
     fn own_requests_are_not_counted_twice() {
         let replica = replica();
         let lease = replica.lease();
-        replica.report_in_flight(5);
+        let mut load = Load::idle(5);
+        load.slots_free = 0;
+        replica.report([load].iter());
         assert_eq!(replica.occupied(), 5);
         drop(lease);
         assert_eq!(replica.occupied(), 4);

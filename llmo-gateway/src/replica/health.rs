@@ -77,6 +77,7 @@ pub struct Health {
     reasons: Vec<String>,
     up_since: Option<Instant>,
     came_back: bool,
+    joining: bool,
     misses: u32,
     /// Its record of ejections.
     pub outlier: Outlier,
@@ -89,6 +90,7 @@ impl Default for Health {
             reasons: vec!["not checked yet".into()],
             up_since: None,
             came_back: false,
+            joining: false,
             misses: 0,
             outlier: Outlier::default(),
         }
@@ -96,6 +98,12 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Of a replica that joins while others serve: it gets its share slowly from its first check on.
+    #[must_use]
+    pub fn joining() -> Self {
+        Self { joining: true, ..Self::default() }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -149,7 +157,7 @@ impl Health {
     fn enter(&mut self, phase: Phase, reasons: Vec<String>, now: Instant) {
         self.misses = 0;
         if phase == Phase::Up && self.phase != Phase::Up {
-            self.came_back = self.phase != Phase::Unknown;
+            self.came_back = self.joining || self.phase != Phase::Unknown;
             self.up_since = Some(now);
         }
         self.phase = phase;
@@ -226,6 +234,14 @@ mod tests {
         let mut health = up(now);
         assert_eq!(health.warm_from(now), None, "the gateway itself just started");
         health.on_lost("reset", now, now);
+        health.on_probe(&ready(), false, now);
+        assert_eq!(health.warm_from(now), Some(now));
+    }
+
+    #[test]
+    fn what_joins_later_starts_slowly() {
+        let now = Instant::now();
+        let mut health = Health::joining();
         health.on_probe(&ready(), false, now);
         assert_eq!(health.warm_from(now), Some(now));
     }

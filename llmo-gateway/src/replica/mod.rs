@@ -9,23 +9,33 @@
 //!
 //! * [`Replica`]: identity and live counters, shared by all snapshots.
 //! * [`Health`]: a pure state machine, from probe results and request fates to "may it be used".
+//! * [`Lease`]: a request's place at a replica; [`TokenLoad`]: the work that waits there.
+//! * [`Roster`]: the seats of one model as policies see them; [`Ring`]: the same on a circle of hashes.
 //! * [`Snapshot`]: everything that changes seldom, copied when it changes, read without a lock.
-//! * [`Pool`]: the one writer of snapshots.
+//! * [`Pool`]: the one writer of snapshots. Replicas come ([`Pool::add`]), retire and go at any time.
 
 mod counters;
 mod events;
 mod health;
 mod latency;
+mod lease;
 mod outlier;
 mod pool;
+mod ring;
+mod roster;
 mod route;
 mod snapshot;
+mod tokens;
 
-pub use counters::{Lease, Replica};
+pub use counters::Replica;
 pub use events::{EventLog, PoolEvent};
 pub use health::{Health, Phase, ProbeOutcome, Reported};
 pub use latency::Latency;
+pub use lease::{Claim, Lease, Tally};
 pub use outlier::{Outlier, OutlierOptions};
 pub use pool::{Connect, Pool};
+pub use ring::Ring;
+pub use roster::Roster;
 pub use route::{Route, Seat, Served, WARM_UP};
 pub use snapshot::{ReplicaState, Snapshot};
+pub use tokens::TokenLoad;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use llmo_core::model::{Model, ModelInfo};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::{EventLog, OutlierOptions, ProbeOutcome, Replica, ReplicaState, Reported, Served, Snapshot};
 
@@ -22,6 +23,7 @@ pub struct Pool {
     connect: Box<Connect>,
     outlier: OutlierOptions,
     events: EventLog,
+    members: watch::Sender<u64>,
 }
 
 impl Pool {
@@ -35,6 +37,7 @@ impl Pool {
             connect,
             outlier,
             events: EventLog::default(),
+            members: watch::Sender::new(0),
         }
     }
 
@@ -50,10 +53,80 @@ impl Pool {
         &self.events
     }
 
+    /// Adds a replica; it is used after its first health check, and gets its share slowly. One that is known under this id
+    /// stays what it is, but does not retire any more. Returns the replica of this id.
+    pub fn add(&self, replica: Arc<Replica>, now: Instant) -> Arc<Replica> {
+        if let Some(known) = self.find(replica.id()) {
+            known.set_retiring(false);
+            self.change(&known, now, |_, _| true);
+            return known;
+        }
+        self.replace_members(now, |states| {
+            if states.iter().all(|state| state.replica.id() != replica.id()) {
+                states.push(ReplicaState::joining(Arc::clone(&replica)));
+            }
+        });
+        self.events.push(replica.id(), "added", "");
+        self.find(replica.id()).unwrap_or(replica)
+    }
+
+    /// Gives a replica no more requests; what runs there goes on. Once idle it is removed by whoever checks it
+    /// ([`check_members`](crate::health::check_members)). False if nobody has this id.
+    pub fn retire(&self, id: &str, now: Instant) -> bool {
+        let Some(replica) = self.find(id) else { return false };
+        replica.set_retiring(true);
+        self.change(&replica, now, |_, _| true);
+        self.events.push(id, "retiring", "");
+        replica.ask_check();
+        true
+    }
+
+    /// Forgets a replica at once. Streams that run there go on, unwatched by health checks; [`retire`](Self::retire) is
+    /// the gentle way. False if nobody has this id.
+    pub fn remove(&self, id: &str, now: Instant) -> bool {
+        let Some(replica) = self.find(id) else { return false };
+        self.replace_members(now, |states| states.retain(|state| !Arc::ptr_eq(&state.replica, &replica)));
+        self.events.push(id, "removed", "");
+        true
+    }
+
+    /// Gives a replica another weight (1.0 for most; 0: no requests). False if nobody has this id.
+    pub fn set_weight(&self, id: &str, weight: f32, now: Instant) -> bool {
+        let Some(replica) = self.find(id) else { return false };
+        if replica.weight().to_bits() != weight.to_bits() {
+            replica.set_weight(weight);
+            self.change(&replica, now, |_, _| true);
+        }
+        true
+    }
+
+    /// The replica of this id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<Replica>> {
+        let snapshot = self.snapshot();
+        let state = snapshot.replicas.iter().find(|state| state.replica.id() == id)?;
+        Some(Arc::clone(&state.replica))
+    }
+
+    /// Changes whenever a replica is added or removed.
+    #[must_use]
+    pub fn members(&self) -> watch::Receiver<u64> {
+        self.members.subscribe()
+    }
+
+    fn replace_members(&self, now: Instant, f: impl FnOnce(&mut Vec<ReplicaState>)) {
+        let _one_at_a_time = self.writer.lock();
+        let before = self.current.load_full();
+        let mut states = before.replicas.clone();
+        f(&mut states);
+        self.current.store(Arc::new(before.successor(states, now)));
+        self.members.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
     /// Takes in what a health check found.
     pub fn probed(&self, replica: &Arc<Replica>, outcome: &ProbeOutcome, now: Instant) {
         if let ProbeOutcome::Ready(models) | ProbeOutcome::NotReady { models, .. } = outcome {
-            replica.report_in_flight(models.iter().map(|m| m.load.in_flight()).fold(0, u32::saturating_add));
+            replica.report(models.iter().map(|m| &m.load));
         }
         self.change(replica, now, |state, _| {
             state.health.on_probe(outcome, replica.heard_within(PROOF_OF_LIFE, now), now);
@@ -129,7 +202,7 @@ impl Pool {
         let down = state.health.phase() == super::Phase::Down;
         let mut states = before.replicas.clone();
         states[index] = state;
-        self.current.store(Arc::new(Snapshot::build(states, now)));
+        self.current.store(Arc::new(before.successor(states, now)));
         // After the snapshot: whoever wakes from this must not choose the dead replica again.
         replica.set_down(down, now);
     }
@@ -142,8 +215,10 @@ impl Pool {
             let known = state.served.iter().position(|s| s.info == model.info);
             if let Some(index) = known {
                 let kept = &state.served[index];
-                // Seats carry the number of slots: a new one needs a new snapshot.
-                changed |= index != place || kept.load().slots != model.load.slots;
+                // Seats carry slots and residence: new ones need a new snapshot.
+                let before = kept.load();
+                changed |= index != place || before.slots != model.load.slots;
+                changed |= before.residence.map(|r| r.state) != model.load.residence.map(|r| r.state);
                 kept.report(model.load);
                 served.push(Arc::clone(kept));
                 continue;

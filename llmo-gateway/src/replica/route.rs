@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use llmo_core::model::{Load, Model, ModelInfo, Residence, ResidenceState};
 use parking_lot::Mutex;
 
-use super::{Latency, Replica};
+use super::{Latency, Replica, Roster, Tally};
 
 /// A replica that came back reaches its full share of requests in this time.
 pub const WARM_UP: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub struct Served {
     pub client: Arc<dyn Model>,
     /// Time to the first token there.
     pub latency: Arc<Latency>,
+    /// Requests of this gateway that it has running there.
+    pub running: Tally,
     load: Mutex<Load>,
 }
 
@@ -32,7 +34,7 @@ impl Served {
     /// A model at a replica, with the load it reported first.
     #[must_use]
     pub fn new(info: ModelInfo, client: Arc<dyn Model>, load: Load, now: Instant) -> Self {
-        Self { info, client, latency: Arc::new(Latency::new(now)), load: Mutex::new(load) }
+        Self { info, client, latency: Arc::new(Latency::new(now)), running: Tally::default(), load: Mutex::new(load) }
     }
 
     /// The load it reported last.
@@ -64,20 +66,56 @@ pub struct Seat {
     pub slots: u32,
     /// It came back then, and gets its share slowly.
     pub warm_from: Option<Instant>,
+    /// Its share of requests relative to others; above 0.
+    pub weight: f32,
+    /// It has the model in memory, or nobody knows that it has not.
+    pub resident: bool,
+    /// Requests of this model that this gateway has running there.
+    pub running: Tally,
 }
 
 impl Seat {
     /// A warm replica of one slot.
     #[must_use]
     pub fn new(replica: Arc<Replica>, now: Instant) -> Self {
-        Self { replica, latency: Arc::new(Latency::new(now)), slots: 1, warm_from: None }
+        Self {
+            replica,
+            latency: Arc::new(Latency::new(now)),
+            slots: 1,
+            warm_from: None,
+            weight: 1.0,
+            resident: true,
+            running: Tally::default(),
+        }
     }
 
-    /// How full it would be with one more request, in requests a slot. A cold replica seems fuller than it is.
+    /// How full it would be with one more request, in requests a slot. A cold replica, and one of little weight, seems
+    /// fuller than it is.
     #[must_use]
     pub fn occupancy(&self, now: Instant) -> f64 {
         let requests = f64::from(self.replica.occupied()) + 1.0;
-        requests / f64::from(self.slots.max(1)) / self.warmth(now)
+        requests / f64::from(self.slots.max(1)) / self.share(now)
+    }
+
+    /// How much it would have to do with so many tokens more, in tokens a slot. The fuller its KV cache, the more each of
+    /// them counts: at the end requests wait for room, not for a slot.
+    #[must_use]
+    pub fn token_pressure(&self, more: u64, now: Instant) -> f64 {
+        let tokens = self.replica.tokens();
+        let room = 1.0 - 0.9 * f64::from(tokens.kv_used());
+        (tokens.outstanding().saturating_add(more)) as f64 / f64::from(self.slots.max(1)) / room / self.share(now)
+    }
+
+    /// Slots times weight: what it can take, relative to others.
+    #[must_use]
+    pub fn capacity(&self) -> f64 {
+        f64::from(self.slots.max(1)) * f64::from(self.weight)
+    }
+
+    /// Its share of requests as of now: weight times warmth. Never 0.
+    #[must_use]
+    pub fn share(&self, now: Instant) -> f64 {
+        (f64::from(self.weight) * self.warmth(now)).max(1e-9)
     }
 
     /// What one more request would cost there: occupancy times latency. The unit means nothing; lower is better.
@@ -117,7 +155,7 @@ pub struct Route {
     /// The model.
     pub info: Arc<ModelInfo>,
     /// Those that can be used, for policies. May be empty: the model is known, and nobody serves it now.
-    pub seats: Vec<Seat>,
+    pub seats: Roster,
     /// The same replicas in the same order: the model there.
     pub served: Vec<Arc<Served>>,
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use llmo_core::model::{Capabilities, ModelInfo, Quantisation, ResidenceState};
 
-use super::{Health, Replica, Route, Seat, Served};
+use super::{Health, Replica, Roster, Route, Seat, Served};
 
 /// One replica as of a snapshot.
 #[derive(Debug, Clone)]
@@ -25,6 +25,18 @@ impl ReplicaState {
     pub fn new(replica: Arc<Replica>) -> Self {
         Self { replica, health: Health::default(), served: Vec::new() }
     }
+
+    /// One that joins while others serve.
+    #[must_use]
+    pub fn joining(replica: Arc<Replica>) -> Self {
+        Self { replica, health: Health::joining(), served: Vec::new() }
+    }
+
+    /// May new requests go there?
+    #[must_use]
+    pub fn takes_requests(&self, now: Instant) -> bool {
+        self.health.usable(now) && !self.replica.is_retiring() && self.replica.weight() > 0.0
+    }
 }
 
 /// All replicas, and the routes that follow from them. Built once for each change; read without locks.
@@ -40,6 +52,12 @@ impl Snapshot {
     /// Works out the routes as of `now`. Costs a pass over all replicas.
     #[must_use]
     pub fn build(replicas: Vec<ReplicaState>, now: Instant) -> Self {
+        Self::default().successor(replicas, now)
+    }
+
+    /// The snapshot after this one: takes over what still holds and costs more than a pass over all replicas.
+    #[must_use]
+    pub fn successor(&self, replicas: Vec<ReplicaState>, now: Instant) -> Self {
         let mut names: Vec<String> = Vec::new();
         let mut by_name: HashMap<String, Vec<(&ReplicaState, &Arc<Served>)>> = HashMap::new();
         for state in &replicas {
@@ -51,7 +69,11 @@ impl Snapshot {
                 entry.push((state, served));
             }
         }
-        let routes = by_name.into_iter().map(|(name, known)| (name, route(&known, now))).collect();
+        let route = |(name, known): (String, Vec<_>)| {
+            let route = route(&known, self.routes.get(&name), now);
+            (name, route)
+        };
+        let routes = by_name.into_iter().map(route).collect();
         // A model that generates comes first: it is what a request without a model name wants.
         let generates = |routes: &HashMap<String, Route>, name: &String| {
             routes.get(name).is_some_and(|route| route.info.capabilities.generate)
@@ -79,9 +101,9 @@ impl Snapshot {
     }
 }
 
-fn route(known: &[(&ReplicaState, &Arc<Served>)], now: Instant) -> Route {
+fn route(known: &[(&ReplicaState, &Arc<Served>)], before: Option<&Route>, now: Instant) -> Route {
     // While nobody serves it, the model is what it was when somebody did.
-    let usable: Vec<_> = known.iter().filter(|(state, _)| state.health.usable(now)).collect();
+    let mut usable: Vec<_> = known.iter().filter(|(state, _)| state.takes_requests(now)).collect();
     let infos = if usable.is_empty() {
         known.iter().map(|(_, served)| &served.info).collect::<Vec<_>>()
     } else {
@@ -90,18 +112,28 @@ fn route(known: &[(&ReplicaState, &Arc<Served>)], now: Instant) -> Route {
     // Who has it in memory knows it; who has it on disk knows its header.
     let knows =
         |served: &Served| served.load().residence.is_none_or(|residence| residence.state == ResidenceState::Loaded);
+    // One that loads it will have it before another could.
+    let resident =
+        |served: &Served| served.load().residence.is_none_or(|residence| residence.state != ResidenceState::Absent);
     let known_well: Vec<_> =
         usable.iter().filter(|(_, served)| knows(served)).map(|(_, served)| &served.info).collect();
     let infos = if known_well.is_empty() { infos } else { known_well };
+    let info = Arc::new(agreed(&infos));
+    // Seats and `served` in one order, which is that of the roster.
+    usable.sort_by_key(|(_, served)| !resident(served));
     let seats = usable.iter().map(|(state, served)| Seat {
         replica: Arc::clone(&state.replica),
         latency: Arc::clone(&served.latency),
         slots: served.load().slots.max(1),
         warm_from: state.health.warm_from(now),
+        weight: state.replica.weight(),
+        resident: resident(served),
+        running: served.running.clone(),
     });
+    let members = known.iter().map(|(state, _)| Arc::clone(&state.replica)).collect();
     Route {
-        info: Arc::new(agreed(&infos)),
-        seats: seats.collect(),
+        info,
+        seats: Roster::of(seats.collect(), members, before.map(|route| &route.seats)),
         served: usable.iter().map(|(_, served)| Arc::clone(served)).collect(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use llmo_core::model::{GenerateRequest, ModelError, Result};
 
 use super::Dispatcher;
-use super::dispatch::Purpose;
+use super::errand::{Errand, Purpose};
 use super::stream::Started;
 use crate::replica::{Lease, Replica, Served};
 
@@ -36,8 +36,9 @@ impl Continuation {
         let give_up = Instant::now() + dispatcher.options().continuation_timeout;
         let mut avoided = Some(Arc::clone(&broken));
         loop {
-            let purpose = Purpose::Continue(avoided.take());
-            match dispatcher.dispatch(&model, request.deadline, purpose, call).await {
+            let mut errand = Errand::generation(&model, request, dispatcher.policy());
+            errand.purpose = Purpose::Continue(avoided.take());
+            match dispatcher.dispatch(errand, call).await {
                 Ok(started) => {
                     tracing::info!(
                         model = &*model,

@@ -4,79 +4,40 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use llmo_config::GatewayConfig;
 use llmo_core::model::{ModelError, Result};
 
-use super::{Fate, RetryBudget, backoff};
+use super::errand::{Errand, Purpose};
+use super::hedge::Hedges;
+use super::{Fate, RetryBudget, RouterOptions, backoff};
 use crate::metrics::RouterMetrics;
-use crate::policy::{PickContext, Policy};
-use crate::replica::{Lease, Pool, Replica, Served};
+use crate::policy::{self, PickContext, Policy};
+use crate::replica::{Claim, Lease, Pool, Replica, Served, Tally};
 
 /// A replica from which nothing came for this long, while somebody waits, is asked how it is.
 pub(super) const SILENCE: Duration = Duration::from_millis(400);
-
-/// Limits of a request's way through the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RouterOptions {
-    /// Most attempts for one request, the first included.
-    pub max_attempts: u32,
-    /// Retries may be this share of requests, in percent…
-    pub retry_percent: u32,
-    /// …but so many are always allowed in ten seconds.
-    pub retry_minimum: u32,
-    /// Longest wait for the first token (or for a whole answer that is not streamed), for each attempt.
-    pub first_token_timeout: Duration,
-    /// Longest wait between two tokens.
-    pub idle_timeout: Duration,
-    /// What callers are told to wait when no replica can serve.
-    pub retry_after: Duration,
-    /// How long a broken stream looks for a replica that goes on with it; zero: it isn't continued.
-    pub continuation_timeout: Duration,
-}
-
-impl Default for RouterOptions {
-    fn default() -> Self {
-        Self::from(&GatewayConfig::default())
-    }
-}
-
-impl From<&GatewayConfig> for RouterOptions {
-    fn from(config: &GatewayConfig) -> Self {
-        Self {
-            max_attempts: config.max_attempts.max(1),
-            retry_percent: config.retry_budget_percent,
-            retry_minimum: config.retry_budget_min,
-            first_token_timeout: Duration::from_secs(config.first_token_timeout_seconds),
-            idle_timeout: Duration::from_secs(config.idle_timeout_seconds),
-            retry_after: Duration::from_secs(1),
-            continuation_timeout: Duration::from_secs(config.continuation_timeout_seconds),
-        }
-    }
-}
 
 /// Sends requests to replicas. One for all models: the retry budget is the gateway's.
 #[derive(Debug)]
 pub struct Dispatcher {
     pool: Arc<Pool>,
     policy: Arc<dyn Policy>,
-    budget: RetryBudget,
+    pub(super) budget: RetryBudget,
+    pub(super) hedges: Hedges,
     options: RouterOptions,
     metrics: RouterMetrics,
 }
 
-/// What a request is sent for.
-pub(super) enum Purpose {
-    /// It is new.
-    Start,
-    /// It began on a replica that broke: not there, if there is a choice.
-    Continue(Option<Arc<Replica>>),
+/// A replica that was chosen for a request.
+pub(super) struct Chosen {
+    pub(super) replica: Arc<Replica>,
+    pub(super) served: Arc<Served>,
+    everywhere: Tally,
 }
 
 /// An attempt that did not succeed.
-struct Unsuccessful {
-    error: ModelError,
-    fate: Fate,
+pub(super) struct Unsuccessful {
+    pub(super) error: ModelError,
+    pub(super) fate: Fate,
 }
 
 impl Unsuccessful {
@@ -90,7 +51,8 @@ impl Dispatcher {
     #[must_use]
     pub fn new(pool: Arc<Pool>, policy: Arc<dyn Policy>, options: RouterOptions, metrics: RouterMetrics) -> Self {
         let budget = RetryBudget::new(options.retry_percent, options.retry_minimum);
-        Self { pool, policy, budget, options, metrics }
+        let hedges = Hedges::new(options.hedge_percentile);
+        Self { pool, policy, budget, hedges, options, metrics }
     }
 
     /// The replicas.
@@ -115,26 +77,29 @@ impl Dispatcher {
         &self.options
     }
 
-    /// Runs `call` on a replica of `model`, and on another one as long as it fails without having started, within the
-    /// attempts, the retry budget and the deadline. The lease is the request's place at the replica that answered.
+    /// What the policy looks at in requests.
+    pub(super) fn policy(&self) -> &dyn Policy {
+        self.policy.as_ref()
+    }
+
+    /// Runs `call` on a replica of the errand's model, and on another one as long as it fails without having started, within
+    /// the attempts, the retry budget and the deadline. The lease is the request's place at the replica that answered.
     pub(super) async fn dispatch<T, F>(
         &self,
-        model: &str,
-        deadline: Option<Instant>,
-        purpose: Purpose,
+        mut errand: Errand<'_>,
         call: impl Fn(Arc<Served>) -> F,
     ) -> Result<(T, Lease)>
     where
         F: Future<Output = Result<T>>,
     {
         let mut tried: Vec<Arc<Replica>> = Vec::new();
-        match purpose {
+        match std::mem::take(&mut errand.purpose) {
             Purpose::Start => self.budget.deposit(),
             Purpose::Continue(broken) => tried.extend(broken),
         }
         let mut last: Option<Unsuccessful> = None;
         for attempt in 0..self.options.max_attempts {
-            let Some((replica, served)) = self.choose(model, &tried) else { break };
+            let Some(chosen) = self.choose(&errand, &tried) else { break };
             if let Some(failure) = &last {
                 let free = tried.last().is_some_and(|replica| replica.take_free_retry());
                 if !free && !self.budget.withdraw(Instant::now()) {
@@ -142,23 +107,46 @@ impl Dispatcher {
                     break;
                 }
                 self.metrics.retried(failure.fate);
-                self.pause(attempt, failure.fate, deadline).await?;
+                self.pause(attempt, failure.fate, errand.deadline).await?;
             }
-            let (lease, sent) = (replica.lease(), Instant::now());
-            match self.attempt(&lease, deadline, call(Arc::clone(&served))).await {
-                Ok(answer) => return Ok((answer, lease)),
+            let answer = match self.hedges.delay(&errand) {
+                Some(delay) => self.hedged(chosen, delay, &errand, &mut tried, &call).await,
+                None => {
+                    tried.push(Arc::clone(&chosen.replica));
+                    self.run(&chosen, &errand, &call).await
+                }
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failure) if !failure.error.is_retryable() => return Err(failure.error),
                 Err(failure) => {
-                    self.judge(&replica, &served, &failure, sent);
-                    if !failure.error.is_retryable() {
-                        return Err(failure.error);
-                    }
-                    tracing::debug!(replica = replica.id(), model, attempt, error = %failure.error, "attempt failed");
-                    tried.push(replica);
+                    tracing::debug!(model = errand.model, attempt, error = %failure.error, "attempt failed");
                     last = Some(failure);
                 }
             }
         }
-        Err(self.refusal(model, last))
+        Err(self.refusal(errand.model, last))
+    }
+
+    /// Runs `call` there, and judges the replica by what comes of it. Dropping the future ends it, there as well.
+    pub(super) async fn run<T, F>(
+        &self,
+        chosen: &Chosen,
+        errand: &Errand<'_>,
+        call: &impl Fn(Arc<Served>) -> F,
+    ) -> Result<(T, Lease), Unsuccessful>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let claim =
+            Claim::new(errand.work.prompt, errand.work.output).counted(&chosen.served.running, &chosen.everywhere);
+        let (lease, sent) = (Lease::new(Arc::clone(&chosen.replica), claim), Instant::now());
+        let answer = self.attempt(&lease, errand.deadline, call(Arc::clone(&chosen.served))).await;
+        match &answer {
+            Ok(_) => self.hedges.learn(errand, sent.elapsed()),
+            Err(failure) => self.judge(&chosen.replica, &chosen.served, failure, sent),
+        }
+        answer.map(|answer| (answer, lease))
     }
 
     /// Takes in what became of a stream after its first output.
@@ -185,12 +173,19 @@ impl Dispatcher {
         }
     }
 
-    fn choose(&self, model: &str, tried: &[Arc<Replica>]) -> Option<(Arc<Replica>, Arc<Served>)> {
+    pub(super) fn choose(&self, errand: &Errand<'_>, tried: &[Arc<Replica>]) -> Option<Chosen> {
         let snapshot = self.pool.snapshot();
-        let route = snapshot.route(model)?;
-        let context = PickContext { now: Instant::now(), tried };
-        let index = self.policy.pick(&route.seats, &context, &mut Rng::new())?;
-        Some((Arc::clone(&route.seats.get(index)?.replica), Arc::clone(route.served.get(index)?)))
+        let route = snapshot.route(errand.model)?;
+        let mut context = PickContext::first(Instant::now()).without(tried).of(&errand.prompt);
+        context.tokens = errand.work.prompt.saturating_add(errand.work.output * Claim::WRITING);
+        let index = policy::choose(self.policy.as_ref(), &route.seats, &context, &mut Rng::new())?;
+        let seat = route.seats.get(index)?;
+        self.policy.routed(seat, &context);
+        Some(Chosen {
+            replica: Arc::clone(&seat.replica),
+            served: Arc::clone(route.served.get(index)?),
+            everywhere: route.seats.running().clone(),
+        })
     }
 
     async fn attempt<T>(

@@ -8,6 +8,8 @@
 //!                                   RoutedStream (lease, idle and deadline guard)
 //! ```
 //!
+//! A request that waits long for its first token can be sent to a second replica (`hedge.rs`); whoever begins first serves it.
+//!
 //! Until the first delta nobody saw anything, so the same request can go to another replica. A stream that breaks later
 //! is continued elsewhere (`continuation.rs`): prompt and the tokens that went by (`journal.rs`) are its complete state.
 //! Where that is not possible (an upstream that tells no token ids, no replica in time) it ends with a typed error.
@@ -17,15 +19,20 @@ mod budget;
 mod continuation;
 mod dispatch;
 mod explain;
+mod errand;
 mod fate;
+mod hedge;
 mod journal;
 mod model;
 mod models;
+mod options;
 mod stream;
 mod suggest;
 
 pub use budget::RetryBudget;
-pub use dispatch::{Dispatcher, RouterOptions};
+pub use dispatch::Dispatcher;
+pub use errand::Work;
 pub use fate::Fate;
 pub use model::RoutedModel;
 pub use models::RoutedModels;
+pub use options::RouterOptions;

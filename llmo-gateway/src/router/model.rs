@@ -12,7 +12,7 @@ use llmo_core::model::{
 };
 
 use super::Dispatcher;
-use super::dispatch::Purpose;
+use super::errand::Errand;
 use super::stream::{self, Started};
 use crate::replica::{Lease, Served};
 
@@ -52,7 +52,8 @@ impl Model for RoutedModel {
             Ok(started)
         };
         let dispatcher = Arc::clone(&self.dispatcher);
-        let (started, lease) = dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
+        let errand = Errand::generation(&self.info.id, &request, dispatcher.policy());
+        let (started, lease) = dispatcher.dispatch(errand, call).await?;
         let can_continue = self.info.capabilities.token_ids && !dispatcher.options().continuation_timeout.is_zero();
         let route = dispatcher.explain(&self.info.id, lease.replica(), attempts.load(Ordering::Relaxed));
         let mut stream = stream::watch(started, lease, &self.info.id, request, can_continue, dispatcher);
@@ -70,21 +71,21 @@ impl Model for RoutedModel {
             Ok(embeddings)
         };
         let (mut embeddings, lease) =
-            self.dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
+            self.dispatcher.dispatch(self.errand(request.deadline).reading(bytes(&request.input)), call).await?;
         embeddings.origin.replica = Some(self.done(&lease));
         Ok(embeddings)
     }
 
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
         let call = |served: Arc<Served>| async move { served.client.tokenize(text, options).await };
-        let (tokens, lease) = self.dispatcher.dispatch(&self.info.id, None, Purpose::Start, call).await?;
+        let (tokens, lease) = self.dispatcher.dispatch(self.errand(None), call).await?;
         self.done(&lease);
         Ok(tokens)
     }
 
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
         let call = |served: Arc<Served>| async move { served.client.detokenize(tokens).await };
-        let (text, lease) = self.dispatcher.dispatch(&self.info.id, None, Purpose::Start, call).await?;
+        let (text, lease) = self.dispatcher.dispatch(self.errand(None), call).await?;
         self.done(&lease);
         Ok(text)
     }
@@ -92,7 +93,7 @@ impl Model for RoutedModel {
     async fn render(&self, request: GenerateRequest) -> Result<String> {
         let request = &request;
         let call = |served: Arc<Served>| async move { served.client.render(request.clone()).await };
-        let (prompt, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
+        let (prompt, lease) = self.dispatcher.dispatch(self.errand(request.deadline), call).await?;
         self.done(&lease);
         Ok(prompt)
     }
@@ -100,7 +101,8 @@ impl Model for RoutedModel {
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
         let request = &request;
         let call = |served: Arc<Served>| async move { served.client.rerank(request.clone()).await };
-        let (ranking, lease) = self.dispatcher.dispatch(&self.info.id, request.deadline, Purpose::Start, call).await?;
+        let errand = self.errand(request.deadline).reading(bytes(&request.documents));
+        let (ranking, lease) = self.dispatcher.dispatch(errand, call).await?;
         self.done(&lease);
         Ok(ranking)
     }
@@ -110,7 +112,7 @@ impl Model for RoutedModel {
         let holders = self.holders();
         if holders.is_empty() && keep_alive != KeepAlive::NOT_AT_ALL {
             let call = |served: Arc<Served>| async move { served.client.keep(keep_alive).await };
-            let ((), lease) = self.dispatcher.dispatch(&self.info.id, None, Purpose::Start, call).await?;
+            let ((), lease) = self.dispatcher.dispatch(self.errand(None), call).await?;
             self.done(&lease);
             return Ok(());
         }
@@ -123,7 +125,15 @@ impl Model for RoutedModel {
     }
 }
 
+fn bytes(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
+}
+
 impl RoutedModel {
+    fn errand(&self, deadline: Option<Instant>) -> Errand<'_> {
+        Errand::new(&self.info.id, deadline)
+    }
+
     /// The replicas that have the model in memory, or load it.
     fn holders(&self) -> Vec<Arc<Served>> {
         let absent = |served: &Served| {

@@ -151,7 +151,12 @@ impl Stream for RoutedStream {
 impl RoutedStream {
     fn pass(&mut self, event: Event) -> Event {
         match &event {
-            Event::Delta(delta) => self.journal.note(delta),
+            Event::Delta(delta) => {
+                self.journal.note(delta);
+                if let Source::Replica { lease, .. } = &mut self.source {
+                    lease.wrote(delta.tokens.len().max(1));
+                }
+            }
             Event::Finish(_) => {
                 if let Source::Replica { lease, .. } = std::mem::replace(&mut self.source, Source::Over) {
                     self.dispatcher.judge_started(lease.replica(), None, Instant::now());
