@@ -1,5 +1,6 @@
 //! The configuration's types and defaults. Units are in the names.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -91,13 +92,21 @@ pub struct GatewayConfig {
     /// A request whose first token takes longer than that of so many percent of requests is sent to a second replica too;
     /// 95, say. Counts against the retry budget. 0: never.
     pub hedge_percentile: u32,
-    /// Most requests being served at once.
+    /// Most requests of one model being served at once. Where replicas tell how many slots they have, those (and an eighth
+    /// more) are the limit, if that is less; where they don't, it is found by how quickly they begin to answer.
     pub max_concurrent: usize,
-    /// Most requests waiting for their turn; one more is refused with 429.
+    /// Most requests of one model waiting for their turn; one more is refused with 429.
     pub max_queued: usize,
     /// Every answer says why its replica was chosen, in the header `x-llmo-route`. Without it only those do whose requests
     /// say `x-llmo-explain: route`.
     pub explain_route: bool,
+    /// Longest wait for a turn. What would wait longer, or past its deadline, is refused with 429 at once.
+    pub max_queue_seconds: u64,
+    /// Who a request belongs to where tenants take turns, have limits, and answers are cached for each.
+    pub tenant_from: TenantFrom,
+    /// Shares of tenants relative to others, where they are not 1: `{ search = 3.0 }`. Tenants by API key have names that
+    /// the log of a refused request tells.
+    pub tenant_weights: BTreeMap<String, f64>,
 }
 
 impl Default for GatewayConfig {
@@ -125,8 +134,25 @@ impl Default for GatewayConfig {
             max_concurrent: 512,
             max_queued: 512,
             explain_route: false,
+            max_queue_seconds: 30,
+            tenant_from: TenantFrom::Header,
+            tenant_weights: BTreeMap::new(),
         }
     }
+}
+
+/// What tells tenants apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TenantFrom {
+    /// The header `x-llmo-tenant`. Only where callers are trusted, or something in front sets it.
+    #[default]
+    Header,
+    /// The API key: its hash is the tenant's name, and the header means nothing.
+    ApiKey,
+    /// Nothing: all are one.
+    None,
 }
 
 /// How the gateway chooses a replica.

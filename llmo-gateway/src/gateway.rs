@@ -9,11 +9,12 @@ use llmo_core::model::Models;
 use llmo_server::metrics::Metrics;
 use tokio::task::JoinSet;
 
+use crate::admission::{AdmissionOptions, Gates};
 use crate::dashboard::Sources;
 use crate::health::{CheckIntervals, HttpProbe, Probe, check_members};
 use crate::layered::LayeredModels;
 use crate::local::{LOCAL_URL, LocalReplica};
-use crate::metrics::{CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
+use crate::metrics::{AdmissionMetrics, CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
 use crate::pulling::{Fetch, PullingModels};
 use crate::replica::{Connect, OutlierOptions, Phase, Pool, Replica};
 use crate::router::{Dispatcher, RoutedModels, RouterOptions};
@@ -80,6 +81,7 @@ impl Gateway {
             router,
             traffic: Arc::default(),
             cache: cache.map(|cache| (cache, Arc::default())),
+            gates: Arc::new(Gates::new(AdmissionOptions::from(&config.gateway))),
             started: now,
         };
         let wrap = layers::stack(config, &sources);
@@ -117,6 +119,7 @@ impl Gateway {
         metrics.register(|registry| {
             self.sources.router.register(registry);
             registry.register_collector(Box::new(PoolMetrics(Arc::clone(self.pool()))));
+            registry.register_collector(Box::new(AdmissionMetrics(Arc::clone(&self.sources.gates))));
         });
         if let Some((cache, stats)) = &self.sources.cache {
             metrics.register(|registry| registry.register_collector(Box::new(CacheMetrics(Arc::clone(stats)))));

@@ -1,19 +1,20 @@
 //! What stands between the front end and the router, for each model.
 //!
 //! ```text
-//!  Metered ─► ResponseCache ─► Coalesce ─► Limit ─► RoutedModel
+//!  Metered ─► ResponseCache ─► Coalesce ─► Admit ─► RoutedModel
 //! ```
 //!
-//! Answers from the cache and shared generations take no place of the limit: they cost a replica nothing.
+//! Answers from the cache and shared generations need no admission: they cost a replica nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use llmo_cache::response::{ResponseCache, ResponseCachePolicy};
 use llmo_config::{CacheConfig, Config};
-use llmo_core::layers::{Coalesce, CoalesceOptions, Limit, LimitOptions};
+use llmo_core::layers::{Coalesce, CoalesceOptions};
 use llmo_core::model::Model;
 
+use crate::admission::Admit;
 use crate::dashboard::Sources;
 use crate::layered::Wrap;
 use crate::metrics::Metered;
@@ -22,10 +23,11 @@ use crate::metrics::Metered;
 #[must_use]
 pub fn stack(config: &Config, sources: &Sources) -> Box<Wrap> {
     let policy = cache_policy(&config.cache);
-    let limit = LimitOptions::new(config.gateway.max_concurrent, config.gateway.max_queued);
+    let gates = Arc::clone(&sources.gates);
     let (cache, traffic) = (sources.cache.clone(), Arc::clone(&sources.traffic));
     Box::new(move |routed| {
-        let limited = Arc::new(Limit::new(routed, limit.clone()));
+        let gate = gates.of(&routed.info().id);
+        let limited = Arc::new(Admit::new(routed, gate));
         let shared: Arc<dyn Model> = Arc::new(Coalesce::new(limited, CoalesceOptions::default()));
         let cached = match &cache {
             Some((cache, stats)) => {

@@ -10,12 +10,14 @@
 //! * [`policy`]: how one of them is chosen.
 //! * [`router`]: a model's name becomes an answer; what has not started is tried again elsewhere.
 //! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
+//! * [`admission`]: who may begin, who waits, who is refused: limits, queue and fairness.
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
 //! * [`tls`]: certificates from files or from an authority.
 //! * [`local`]: models of this process as a replica. [`pulling`]: fetching more of them.
 //! * [`Gateway`]: all of it together; [`run`]: as a process.
 
+pub mod admission;
 pub mod dashboard;
 mod error;
 mod gateway;

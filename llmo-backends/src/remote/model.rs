@@ -119,6 +119,7 @@ impl Model for RemoteModel {
             request_id: request.request_id.as_deref(),
             tenant: request.tenant.as_deref(),
             remaining: patience.remaining(now),
+            priority: request.priority,
             cache: request.cache,
             traceparent: request.traceparent.as_deref(),
             tracestate: request.tracestate.as_deref(),
@@ -178,6 +179,7 @@ impl Model for RemoteModel {
             remaining: patience.remaining(now),
             cache: request.cache,
             ..Caller::default()
+            priority: request.priority,
         };
         let post = upkeep::apply_template(&request, self.upstream())?;
         upkeep::read_prompt(&self.whole(post, caller, &patience).await?)

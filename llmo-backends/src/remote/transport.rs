@@ -28,6 +28,8 @@ pub struct Caller<'a> {
     pub tenant: Option<&'a str>,
     /// `x-llmo-deadline-ms`
     pub remaining: Option<Duration>,
+    /// `x-llmo-priority`
+    pub priority: i8,
     /// `cache-control`
     pub cache: CacheUse,
     /// `traceparent`
@@ -160,6 +162,8 @@ fn headers(caller: Caller<'_>) -> HeaderMap {
     let state = work.as_ref().and_then(|work| work.trace.tracestate()).map(|state| &**state);
     if let Some(state) = caller.tracestate.or(state) {
         insert("tracestate", state);
+    if caller.priority != 0 {
+        insert("x-llmo-priority", &caller.priority.to_string());
     }
     match caller.cache {
         CacheUse::Refresh => insert(CACHE_CONTROL.as_str(), "no-cache"),

@@ -8,6 +8,7 @@ use llmo_core::model::Models;
 use llmo_core::{Cache, CacheStats};
 use serde::Serialize;
 
+use crate::admission::Gates;
 use crate::metrics::{RouterMetrics, Traffic};
 use crate::replica::{Phase, Pool, PoolEvent, ReplicaState};
 use crate::router::RoutedModels;
@@ -28,6 +29,8 @@ pub struct Sources {
     pub traffic: Arc<Traffic>,
     /// The cache and what response caching counts, if there is one.
     pub cache: Option<(Arc<dyn Cache>, Arc<ResponseCacheStats>)>,
+    /// Who runs and who waits, for each model.
+    pub gates: Arc<Gates>,
     /// When the gateway started.
     pub started: Instant,
 }

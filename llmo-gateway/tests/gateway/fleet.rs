@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use llmo_backends::sim::{SimModel, SimOptions};
 use llmo_core::model::{GenerateRequest, Model, ModelInfo, Models, Prompt};
 use llmo_gateway::metrics::RouterMetrics;
-use llmo_gateway::policy::PowerOfTwo;
+use llmo_gateway::policy::{Policy, PowerOfTwo};
 use llmo_gateway::replica::{OutlierOptions, Pool, ProbeOutcome, Replica, Reported};
 use llmo_gateway::router::{Dispatcher, RoutedModels, RouterOptions};
 
@@ -24,6 +24,10 @@ impl Fleet {
     }
 
     pub(crate) fn with(n: usize, sim: SimOptions, options: RouterOptions) -> Self {
+        Self::choosing(Arc::new(PowerOfTwo), n, sim, options)
+    }
+
+    pub(crate) fn choosing(policy: Arc<dyn Policy>, n: usize, sim: SimOptions, options: RouterOptions) -> Self {
         let now = Instant::now();
         let sims: Vec<_> = (0..n).map(|_| Arc::new(SimModel::new(sim.clone()))).collect();
         let replicas: Vec<_> = (0..n).map(|i| Arc::new(Replica::new(&format!("http://r{i}"), now))).collect();
@@ -34,7 +38,7 @@ impl Fleet {
             Ok(model)
         };
         let pool = Arc::new(Pool::new(replicas.clone(), OutlierOptions::default(), Box::new(connect), now));
-        let dispatcher = Dispatcher::new(Arc::clone(&pool), Arc::new(PowerOfTwo), options, RouterMetrics::default());
+        let dispatcher = Dispatcher::new(Arc::clone(&pool), policy, options, RouterMetrics::default());
         let fleet = Self { replicas, sims, pool, models: RoutedModels::new(Arc::new(dispatcher)) };
         (0..n).for_each(|i| fleet.report_up(i));
         fleet

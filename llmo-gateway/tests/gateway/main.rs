@@ -14,6 +14,7 @@ mod explaining;
 mod failover;
 mod fleet;
 mod probing;
+mod resilience;
 mod router;
 mod service;
 mod site;

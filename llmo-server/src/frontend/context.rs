@@ -5,10 +5,15 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::header::CACHE_CONTROL;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
 use llmo_core::model::{CacheUse, Origin};
+use llmo_config::TenantFrom;
+use llmo_core::model::CacheUse;
 use llmo_core::{GenerateRequest, ModelError};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::state::Frontend;
 use crate::fault::Fault;
@@ -22,6 +27,7 @@ const SLACK: Duration = Duration::from_millis(250);
 pub(super) struct Context {
     pub(super) request_id: RequestId,
     pub(super) tenant: Option<String>,
+    pub(super) priority: i8,
     pub(super) deadline: Instant,
     pub(super) cache: CacheUse,
     pub(super) lifecycle: Lifecycle,
@@ -36,6 +42,7 @@ impl Context {
     pub(super) fn apply(&self, request: &mut GenerateRequest) {
         request.request_id = Some(self.request_id.as_str().to_owned());
         request.tenant.clone_from(&self.tenant);
+        request.priority = self.priority;
         request.deadline = Some(self.deadline);
         request.cache = self.cache;
         if let Some(trace) = self.record.as_ref().map(|record| &record.work().trace) {
@@ -79,7 +86,8 @@ impl FromRequestParts<Arc<Frontend>> for Context {
         let wait = wait(&parts.headers)?.unwrap_or(Duration::MAX).min(frontend.options.request_timeout);
         Ok(Self {
             request_id: parts.extensions.get().cloned().unwrap_or_else(RequestId::make),
-            tenant: tenant(&parts.headers)?,
+            tenant: tenant(&parts.headers, frontend.options.tenant_from)?,
+            priority: priority(&parts.headers)?,
             deadline: Instant::now() + wait,
             cache: cache_use(&parts.headers),
             lifecycle: parts.extensions.get().cloned().unwrap_or_default(),
@@ -100,8 +108,34 @@ fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
         .ok_or_else(|| Fault::invalid(NAME, "must be a number of milliseconds"))
 }
 
+fn priority(headers: &HeaderMap) -> Result<i8, Fault> {
+    const NAME: &str = "x-llmo-priority";
+    let Some(value) = headers.get(NAME) else {
+        return Ok(0);
+    };
+    let priority = value.to_str().ok().and_then(|value| value.trim().parse().ok());
+    priority.ok_or_else(|| Fault::invalid(NAME, "must be a number from -128 to 127; the larger goes first"))
+}
+
+fn tenant(headers: &HeaderMap, from: TenantFrom) -> Result<Option<String>, Fault> {
+    match from {
+        TenantFrom::Header => tenant_header(headers),
+        TenantFrom::ApiKey => Ok(api_key(headers).map(|key| format!("key-{:016x}", xxh3_64(key)))),
+        _ => Ok(None),
+    }
+}
+
+/// OpenAI's place for it, and Anthropic's. Keys themselves go nowhere: not into logs, names or other services.
+fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
+        let (scheme, key) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(key.trim_ascii())
+    });
+    bearer.or_else(|| headers.get("x-api-key").map(HeaderValue::as_bytes)).filter(|key| !key.is_empty())
+}
+
 /// The rules are those of request ids: a tenant's name becomes part of keys and logs.
-fn tenant(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+fn tenant_header(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     const NAME: &str = "x-llmo-tenant";
     let Some(value) = headers.get(NAME) else {
         return Ok(None);
@@ -132,7 +166,7 @@ fn cache_use(headers: &HeaderMap) -> CacheUse {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
 
@@ -163,7 +197,26 @@ mod tests {
 
     #[test]
     fn a_tenant_that_could_be_mistaken_for_a_path_is_refused() {
-        assert_eq!(tenant(&headers("x-llmo-tenant", "team-a")).unwrap().as_deref(), Some("team-a"));
-        assert!(tenant(&headers("x-llmo-tenant", "../b")).is_err());
+        let read = |value| tenant(&headers("x-llmo-tenant", value), TenantFrom::Header);
+        assert_eq!(read("team-a").unwrap().as_deref(), Some("team-a"));
+        assert!(read("../b").is_err());
+    }
+
+    #[test]
+    fn an_api_key_names_its_tenant_and_is_not_in_the_name() {
+        let read = |name, value| tenant(&headers(name, value), TenantFrom::ApiKey).unwrap();
+        let name = read("authorization", "Bearer sk-secret").expect("a tenant");
+        assert!(!name.contains("secret"));
+        assert_eq!(read("x-api-key", "sk-secret").as_ref(), Some(&name));
+        assert_eq!(read("authorization", "bearer  sk-secret ").as_ref(), Some(&name));
+        assert_ne!(read("authorization", "Bearer sk-other").as_ref(), Some(&name));
+        assert_eq!(read("x-llmo-tenant", "somebody-else"), None);
+        assert_eq!(tenant(&headers("x-llmo-tenant", "a"), TenantFrom::None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_priority_is_a_small_number() {
+        assert_eq!(priority(&headers("x-llmo-priority", "-5")).unwrap(), -5);
+        assert!(priority(&headers("x-llmo-priority", "1000")).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmo_config::LimitsConfig;
+use llmo_config::{LimitsConfig, TenantFrom};
 
 use crate::http::body::BodyLimits;
 use crate::metrics::{Metrics, Role};
@@ -24,6 +24,8 @@ pub struct FrontendOptions {
     pub stream_buffer_bytes: usize,
     /// Every answer says why its replica was chosen (`x-llmo-route`), not only those whose requests ask for it.
     pub explain_route: bool,
+    /// What tells tenants apart.
+    pub tenant_from: TenantFrom,
     /// What the process counts.
     pub metrics: Arc<Metrics>,
 }
@@ -40,6 +42,7 @@ impl FrontendOptions {
             // With hyper's buffers (16 KiB) and what the kernel may hold back unsent (16 KiB), 64 KiB together.
             stream_buffer_bytes: 32 << 10,
             explain_route: false,
+            tenant_from: TenantFrom::Header,
             metrics,
         }
     }

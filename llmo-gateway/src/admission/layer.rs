@@ -1,0 +1,181 @@
+//! Admission as a layer.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::Stream;
+use llmo_core::model::{
+    EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelError, ModelInfo,
+    Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
+};
+use parking_lot::Mutex;
+
+use super::{AdmissionOptions, Gate, GateState, Permit, Request};
+use crate::replica::Claim;
+use crate::router::Work;
+
+/// How often it is asked how many slots there are.
+const REFRESH: Duration = Duration::from_millis(100);
+/// Whose requests those are that name no tenant.
+const NOBODY: &str = "";
+
+/// The gates of all models, by name. A model that changes keeps its gate, and with it its queue.
+#[derive(Debug, Default)]
+pub struct Gates {
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    options: AdmissionOptions,
+}
+
+impl Gates {
+    /// Gates with these bounds, each.
+    #[must_use]
+    pub fn new(options: AdmissionOptions) -> Self {
+        Self { gates: Mutex::default(), options }
+    }
+
+    /// The gate of a model.
+    #[must_use]
+    pub fn of(&self, model: &str) -> Arc<Gate> {
+        let mut gates = self.gates.lock();
+        Arc::clone(gates.entry(model.to_owned()).or_insert_with(|| Gate::new(self.options.clone())))
+    }
+
+    /// How they stand, in no order.
+    #[must_use]
+    pub fn states(&self) -> Vec<(String, GateState)> {
+        self.gates.lock().iter().map(|(model, gate)| (model.clone(), gate.state())).collect()
+    }
+}
+
+/// A model whose requests pass a [`Gate`]: generations, embeddings and rankings. A place is taken until the stream ends or is
+/// dropped.
+pub struct Admit {
+    inner: Arc<dyn Model>,
+    gate: Arc<Gate>,
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Admit {
+    /// Puts a gate before `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Model>, gate: Arc<Gate>) -> Self {
+        Self { inner, gate, asked: Mutex::default() }
+    }
+
+    async fn enter(&self, request: Request<'_>) -> Result<Permit> {
+        let now = Instant::now();
+        let due = {
+            let mut asked = self.asked.lock();
+            let due = asked.is_none_or(|asked| now.saturating_duration_since(asked) >= REFRESH);
+            if due {
+                *asked = Some(now);
+            }
+            due
+        };
+        if due {
+            self.gate.slots(self.inner.load().slots);
+        }
+        self.gate.enter(request).await
+    }
+
+    async fn read<T>(
+        &self,
+        tenant: Option<&String>,
+        deadline: Option<Instant>,
+        bytes: usize,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let tenant = tenant.map_or(NOBODY, String::as_str);
+        let permit = self.enter(Request { tenant, priority: 0, work: work(Work::reading(bytes)), deadline }).await?;
+        answer.await.inspect_err(|error| learn(&permit, error))
+    }
+}
+
+fn work(work: Work) -> u64 {
+    work.prompt.saturating_add(work.output * Claim::WRITING).max(1)
+}
+
+fn learn(permit: &Permit, error: &ModelError) {
+    if matches!(error, ModelError::Overloaded { .. }) {
+        permit.refused();
+    }
+}
+
+#[async_trait]
+impl Model for Admit {
+    fn info(&self) -> &ModelInfo {
+        self.inner.info()
+    }
+
+    async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+        // An invalid request is refused as such, also when everything is full.
+        request.validate()?;
+        let tenant = request.tenant.as_deref().unwrap_or(NOBODY);
+        let (priority, deadline) = (request.priority, request.deadline);
+        let permit = self.enter(Request { tenant, priority, work: work(Work::of(&request)), deadline }).await?;
+        let sent = Instant::now();
+        let stream = self.inner.generate(request).await.inspect_err(|error| learn(&permit, error))?;
+        // A routed model answers with its first token.
+        permit.began(sent.elapsed());
+        let origin = stream.origin.clone();
+        Ok(EventStream::new(Admitted { stream, permit: Some(permit) }).with_origin(origin))
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
+        let bytes = request.input.iter().map(String::len).sum();
+        let (tenant, deadline) = (request.tenant.clone(), request.deadline);
+        self.read(tenant.as_ref(), deadline, bytes, self.inner.embed(request)).await
+    }
+
+    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
+        self.inner.tokenize(text, options).await
+    }
+
+    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
+        self.inner.detokenize(tokens).await
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        self.inner.render(request).await
+    }
+
+    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
+        let bytes = request.documents.iter().map(String::len).sum();
+        let (tenant, deadline) = (request.tenant.clone(), request.deadline);
+        self.read(tenant.as_ref(), deadline, bytes, self.inner.rerank(request)).await
+    }
+
+    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
+        self.inner.keep(keep_alive).await
+    }
+
+    fn load(&self) -> Load {
+        let mut load = self.inner.load();
+        let queued = u32::try_from(self.gate.state().queued).unwrap_or(u32::MAX);
+        load.queued_requests = load.queued_requests.saturating_add(queued);
+        load
+    }
+}
+
+/// A stream and its place.
+struct Admitted {
+    stream: EventStream,
+    permit: Option<Permit>,
+}
+
+impl Stream for Admitted {
+    type Item = Result<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let event = futures::ready!(Pin::new(&mut self.stream).poll_next(cx));
+        if !matches!(event, Some(Ok(Event::Delta(_)))) {
+            // Free before the end is seen: the caller's next request finds the place.
+            self.permit = None;
+        }
+        Poll::Ready(event)
+    }
+}
