@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use super::{EventLog, OutlierOptions, ProbeOutcome, Replica, ReplicaState, Reported, Served, Snapshot};
 
-/// Something that came from a replica this recently proves that it lives, whatever a late health check says.
-const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
+/// Something that came from a replica this recently, about while a health check ran, proves that it lives, whatever the late
+/// check says. Longer, and a process that hangs would live on by what it said before.
+const PROOF_OF_LIFE: Duration = Duration::from_millis(600);
 
 /// Makes the client that talks to one model at one replica. `Err` says why it can't.
 pub type Connect = dyn Fn(&ModelInfo, &Replica) -> Result<Arc<dyn Model>, String> + Send + Sync;
