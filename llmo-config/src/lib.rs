@@ -26,6 +26,6 @@ pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use sections::{
     CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, HashOn, Int8Weights, Isolation, KvChoice,
-    LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TenantFrom, TlsConfig,
-    TraceConfig, Tune,
+    LimitsBackend, LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TenantFrom,
+    TlsConfig, TraceConfig, Tune,
 };

@@ -107,6 +107,11 @@ pub struct GatewayConfig {
     /// Shares of tenants relative to others, where they are not 1: `{ search = 3.0 }`. Tenants by API key have names that
     /// the log of a refused request tells.
     pub tenant_weights: BTreeMap<String, f64>,
+    /// Most tokens that each tenant may ask for in a minute, prompts and `max_tokens` together; more is refused with 429.
+    /// 0: no limit.
+    pub tenant_tokens_per_minute: u64,
+    /// Where that is counted.
+    pub limits_backend: LimitsBackend,
 }
 
 impl Default for GatewayConfig {
@@ -137,8 +142,22 @@ impl Default for GatewayConfig {
             max_queue_seconds: 30,
             tenant_from: TenantFrom::Header,
             tenant_weights: BTreeMap::new(),
+            tenant_tokens_per_minute: 0,
+            limits_backend: LimitsBackend::Local,
         }
     }
+}
+
+/// Where the use of tenants is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LimitsBackend {
+    /// In the gateway: each of several counts for itself.
+    #[default]
+    Local,
+    /// In Redis (`cache.redis_url`), for all gateways together; locally while it does not answer.
+    Redis,
 }
 
 /// What tells tenants apart.

@@ -15,6 +15,11 @@ pub enum GatewayError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Tenants' limits can't be counted as the configuration says.
+    #[error(
+        "gateway.limits_backend is redis, and cache.redis_url is not usable: {0}; it looks like redis://127.0.0.1:6379/0"
+    )]
+    Limits(String),
     /// The response cache can't be made as the configuration says.
     #[error(transparent)]
     Wiring(#[from] WiringError),

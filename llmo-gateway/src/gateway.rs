@@ -9,7 +9,7 @@ use llmo_core::model::Models;
 use llmo_server::metrics::Metrics;
 use tokio::task::JoinSet;
 
-use crate::admission::{AdmissionOptions, Gates};
+use crate::admission::{AdmissionOptions, Allowance, Gates};
 use crate::dashboard::Sources;
 use crate::health::{CheckIntervals, HttpProbe, Probe, check_members};
 use crate::layered::LayeredModels;
@@ -47,7 +47,7 @@ impl Gateway {
     pub fn with_cache(config: &Config, cache: Option<Arc<dyn Cache>>) -> Result<Self, GatewayError> {
         let urls = upstream_urls(config)?;
         let client = upstream::health_client(&config.gateway).map_err(GatewayError::Client)?;
-        let gateway = Self::assemble(config, cache, &urls, upstream::connector(&config.gateway));
+        let gateway = Self::assemble(config, cache, &urls, upstream::connector(&config.gateway))?;
         let fetch = Fetch::There { pool: Arc::clone(gateway.pool()), client };
         Ok(gateway.fetching(fetch))
     }
@@ -59,7 +59,7 @@ impl Gateway {
     pub async fn local(config: &Config, models: Arc<dyn Models>) -> Result<Self, GatewayError> {
         let cache = llmo_server::wiring::answer_cache(&config.cache).await?;
         let local = LocalReplica::new(Arc::clone(&models));
-        let gateway = Self::assemble(config, cache, &[LOCAL_URL.to_owned()], local.connector());
+        let gateway = Self::assemble(config, cache, &[LOCAL_URL.to_owned()], local.connector())?;
         Ok(Self { local: Some(local), ..gateway }.fetching(Fetch::Here(models)))
     }
 
@@ -68,7 +68,12 @@ impl Gateway {
         self
     }
 
-    fn assemble(config: &Config, cache: Option<Arc<dyn Cache>>, urls: &[String], connect: Box<Connect>) -> Self {
+    fn assemble(
+        config: &Config,
+        cache: Option<Arc<dyn Cache>>,
+        urls: &[String],
+        connect: Box<Connect>,
+    ) -> Result<Self, GatewayError> {
         let now = Instant::now();
         let replicas = urls.iter().map(|url| Arc::new(Replica::new(url, now))).collect();
         let pool = Arc::new(Pool::new(replicas, OutlierOptions::default(), connect, now));
@@ -81,13 +86,13 @@ impl Gateway {
             router,
             traffic: Arc::default(),
             cache: cache.map(|cache| (cache, Arc::default())),
-            gates: Arc::new(Gates::new(AdmissionOptions::from(&config.gateway))),
+            gates: Arc::new(Gates::new(AdmissionOptions::from(&config.gateway), Allowance::new(config)?)),
             started: now,
         };
         let wrap = layers::stack(config, &sources);
         let layered = LayeredModels::new(sources.models.clone(), wrap);
         let models = Arc::new(MeteredModels::new(layered, Arc::clone(&sources.traffic)));
-        Self { config: config.clone(), models, sources, local: None }
+        Ok(Self { config: config.clone(), models, sources, local: None })
     }
 
     /// The configuration it was made from.
@@ -120,6 +125,10 @@ impl Gateway {
             self.sources.router.register(registry);
             registry.register_collector(Box::new(PoolMetrics(Arc::clone(self.pool()))));
             registry.register_collector(Box::new(AdmissionMetrics(Arc::clone(&self.sources.gates))));
+            if let Some(allowance) = self.sources.gates.allowance() {
+                let help = "Requests whose tenant's limit was counted locally because Redis did not answer";
+                registry.register("llmo_limits_local", help, allowance.counted_locally().clone());
+            }
         });
         if let Some((cache, stats)) = &self.sources.cache {
             metrics.register(|registry| registry.register_collector(Box::new(CacheMetrics(Arc::clone(stats)))));

@@ -26,8 +26,7 @@ pub fn stack(config: &Config, sources: &Sources) -> Box<Wrap> {
     let gates = Arc::clone(&sources.gates);
     let (cache, traffic) = (sources.cache.clone(), Arc::clone(&sources.traffic));
     Box::new(move |routed| {
-        let gate = gates.of(&routed.info().id);
-        let limited = Arc::new(Admit::new(routed, gate));
+        let limited = Arc::new(Admit::new(routed, &gates));
         let shared: Arc<dyn Model> = Arc::new(Coalesce::new(limited, CoalesceOptions::default()));
         let cached = match &cache {
             Some((cache, stats)) => {

@@ -14,7 +14,7 @@ use llmo_core::model::{
 };
 use parking_lot::Mutex;
 
-use super::{AdmissionOptions, Gate, GateState, Permit, Request};
+use super::{AdmissionOptions, Allowance, Gate, GateState, Permit, Request};
 use crate::replica::Claim;
 use crate::router::Work;
 
@@ -28,13 +28,20 @@ const NOBODY: &str = "";
 pub struct Gates {
     gates: Mutex<HashMap<String, Arc<Gate>>>,
     options: AdmissionOptions,
+    allowance: Option<Arc<Allowance>>,
 }
 
 impl Gates {
-    /// Gates with these bounds, each.
+    /// Gates with these bounds, each, and one allowance for all.
     #[must_use]
-    pub fn new(options: AdmissionOptions) -> Self {
-        Self { gates: Mutex::default(), options }
+    pub fn new(options: AdmissionOptions, allowance: Option<Allowance>) -> Self {
+        Self { gates: Mutex::default(), options, allowance: allowance.map(Arc::new) }
+    }
+
+    /// What tenants may use in a minute, if that is limited.
+    #[must_use]
+    pub fn allowance(&self) -> Option<&Arc<Allowance>> {
+        self.allowance.as_ref()
     }
 
     /// The gate of a model.
@@ -56,17 +63,24 @@ impl Gates {
 pub struct Admit {
     inner: Arc<dyn Model>,
     gate: Arc<Gate>,
+    allowance: Option<Arc<Allowance>>,
     asked: Mutex<Option<Instant>>,
 }
 
 impl Admit {
-    /// Puts a gate before `inner`.
+    /// Puts its gate before `inner`.
     #[must_use]
-    pub fn new(inner: Arc<dyn Model>, gate: Arc<Gate>) -> Self {
-        Self { inner, gate, asked: Mutex::default() }
+    pub fn new(inner: Arc<dyn Model>, gates: &Gates) -> Self {
+        let gate = gates.of(&inner.info().id);
+        Self { inner, gate, allowance: gates.allowance.clone(), asked: Mutex::default() }
     }
 
-    async fn enter(&self, request: Request<'_>) -> Result<Permit> {
+    async fn enter(&self, tenant: &str, priority: i8, work: Work, deadline: Option<Instant>) -> Result<Permit> {
+        if let Some(allowance) = &self.allowance {
+            allowance.take(tenant, work.prompt.saturating_add(work.output).max(1)).await?;
+        }
+        let work = work.prompt.saturating_add(work.output * Claim::WRITING).max(1);
+        let request = Request { tenant, priority, work, deadline };
         let now = Instant::now();
         let due = {
             let mut asked = self.asked.lock();
@@ -90,13 +104,9 @@ impl Admit {
         answer: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let tenant = tenant.map_or(NOBODY, String::as_str);
-        let permit = self.enter(Request { tenant, priority: 0, work: work(Work::reading(bytes)), deadline }).await?;
+        let permit = self.enter(tenant, 0, Work::reading(bytes), deadline).await?;
         answer.await.inspect_err(|error| learn(&permit, error))
     }
-}
-
-fn work(work: Work) -> u64 {
-    work.prompt.saturating_add(work.output * Claim::WRITING).max(1)
 }
 
 fn learn(permit: &Permit, error: &ModelError) {
@@ -116,7 +126,7 @@ impl Model for Admit {
         request.validate()?;
         let tenant = request.tenant.as_deref().unwrap_or(NOBODY);
         let (priority, deadline) = (request.priority, request.deadline);
-        let permit = self.enter(Request { tenant, priority, work: work(Work::of(&request)), deadline }).await?;
+        let permit = self.enter(tenant, priority, Work::of(&request), deadline).await?;
         let sent = Instant::now();
         let stream = self.inner.generate(request).await.inspect_err(|error| learn(&permit, error))?;
         // A routed model answers with its first token.

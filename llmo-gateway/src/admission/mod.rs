@@ -9,8 +9,10 @@
 //!
 //! * [`Admit`]: the layer around a model. [`Gate`]: what it asks.
 //! * [`FairQueue`]: weighted fair queueing, pure. [`Gradient`]: how much may run at once, pure.
+//! * [`Allowance`]: how much each tenant may use in a minute.
 //! * [`DrainRate`]: how quickly the queue moves, and so how long a wait will be, pure.
 
+mod allowance;
 mod drain_rate;
 mod fair_queue;
 mod gate;
@@ -18,6 +20,7 @@ mod gradient;
 mod layer;
 mod options;
 
+pub use allowance::{Allowance, Buckets, Shared};
 pub use drain_rate::DrainRate;
 pub use fair_queue::{FairQueue, Place, Pushed};
 pub use gate::{Gate, GateState, Permit, Request};

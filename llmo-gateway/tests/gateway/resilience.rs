@@ -165,3 +165,99 @@ async fn a_replica_of_weight_zero_gets_nothing() {
     let unknown = Replica::new("http://nobody", Instant::now());
     assert!(!fleet.pool.set_weight(unknown.id(), 1.0, Instant::now()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_leave_at_any_moment_leave_no_slot_taken() {
+    let mut sim = one_slot(50.0);
+    sim.slots = 8;
+    let site = Arc::new(Site::with(3, sim, None, |config| config.gateway.hedge_percentile = 90).await);
+    let mut clients = JoinSet::new();
+    for i in 0..200_u64 {
+        let site = Arc::clone(&site);
+        clients.spawn(async move {
+            let patience = Duration::from_millis(i * 7 % 300);
+            let prompt = format!("client {i}");
+            let request = if i % 3 == 0 { site.completion(&prompt, 60) } else { site.streamed(&prompt, 60) };
+            // Gone in the queue, before the first token, or in the middle of the text.
+            let _ = tokio::time::timeout(patience, async { request.send().await?.text().await }).await;
+        });
+    }
+    while clients.join_next().await.is_some() {}
+    let begun = Instant::now();
+    while site.services.iter().any(|service| service.sim.load().in_flight() != 0) {
+        assert!(begun.elapsed() < Duration::from_secs(2), "a slot is taken still");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(site.completion("still there?", 2).send().await.expect("an answer").status(), 200);
+}
+
+/// Which replicas answer, one request after the other.
+async fn replicas_of(site: &Site, prompts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut replicas = Vec::new();
+    for prompt in prompts {
+        let answer = site.completion(&prompt, 2).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        replicas.push(answer.headers()["x-llmo-replica"].to_str().expect("text").to_owned());
+    }
+    replicas
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prompts_that_begin_alike_go_to_one_replica_and_strangers_elsewhere() {
+    let choose = |config: &mut llmo_config::Config| config.gateway.policy = llmo_config::Policy::PrefixAware;
+    let site = Site::with(4, SimOptions::default(), None, choose).await;
+    let shared = "a long story ".repeat(100);
+    let alike = replicas_of(&site, (0..12).map(|i| format!("{shared}{i}"))).await;
+    assert!(alike.iter().all(|replica| *replica == alike[0]), "{alike:?}");
+    let strangers = replicas_of(&site, (0..40).map(|i| format!("{i} {shared}"))).await;
+    assert!(strangers.iter().any(|replica| *replica != alike[0]), "{strangers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_s_requests_go_to_one_replica_where_it_is_the_key() {
+    let choose = |config: &mut llmo_config::Config| {
+        config.gateway.policy = llmo_config::Policy::ConsistentHash;
+        config.gateway.hash_on = llmo_config::HashOn::Tenant;
+    };
+    let mut site = Site::with(4, SimOptions::default(), None, choose).await;
+    let of = async |site: &Site, tenant: &str, i: u32| {
+        let request = site.completion(&format!("question {i}"), 2).header("x-llmo-tenant", tenant);
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        answer.headers()["x-llmo-replica"].to_str().expect("text").to_owned()
+    };
+    let home = of(&site, "team-a", 0).await;
+    for i in 1..10 {
+        assert_eq!(of(&site, "team-a", i).await, home);
+    }
+    let index = site.services.iter().position(|service| service.id() == home).expect("one of them");
+    site.services[index].kill();
+    let other = of(&site, "team-a", 20).await;
+    assert_ne!(other, home);
+    assert_eq!(of(&site, "team-a", 21).await, other, "the next on the ring, and that one only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_used_up_its_minute_is_refused_and_others_are_not() {
+    let limit = |config: &mut llmo_config::Config| {
+        config.gateway.tenant_tokens_per_minute = 100;
+        // Nobody listens there: each gateway counts for itself.
+        config.gateway.limits_backend = llmo_config::LimitsBackend::Redis;
+        config.cache.redis_url = "redis://127.0.0.1:1/0".into();
+    };
+    let site = Site::with(1, SimOptions::default(), None, limit).await;
+    let status = async |tenant: &str, i: u32| {
+        let request = site.completion(&format!("{tenant} {i}"), 30).header("x-llmo-tenant", tenant);
+        request.send().await.expect("an answer")
+    };
+    for i in 0..3 {
+        assert_eq!(status("a", i).await.status(), 200);
+    }
+    let refused = status("a", 3).await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(status("b", 0).await.status(), 200);
+    let metrics = site.get("/metrics").await.expect("an answer").text().await.expect("text");
+    let counted = metrics.lines().any(|line| line.starts_with("llmo_limits_local_total") && !line.ends_with(" 0"));
+    assert!(counted, "{metrics}");
+}

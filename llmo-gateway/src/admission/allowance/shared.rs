@@ -1,0 +1,93 @@
+//! Buckets in Redis.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+
+/// Longest wait for Redis: a limit is not worth more.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// After a failure Redis is left alone for so long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A token bucket in one step. Redis' clock counts, so gateways need not agree on theirs.
+const TAKE: &str = r"
+local capacity, amount = tonumber(ARGV[1]), tonumber(ARGV[2])
+local rate = capacity / 60000
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local bucket = redis.call('HMGET', KEYS[1], 'level', 'at')
+local level = math.min(capacity, (tonumber(bucket[1]) or capacity) + (now - (tonumber(bucket[2]) or now)) * rate)
+local wanted = math.min(amount, capacity)
+if level < wanted then return math.max(1, math.ceil((wanted - level) / rate)) end
+redis.call('HSET', KEYS[1], 'level', tostring(level - amount), 'at', now)
+redis.call('PEXPIRE', KEYS[1], math.ceil((capacity - level + amount) / rate) + 1000)
+return 0
+";
+
+/// Buckets that all gateways share.
+pub struct Shared {
+    client: redis::Client,
+    link: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+    paused: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    /// In the Redis of this URL. Connects with the first request.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without its password.
+    pub fn new(url: &str) -> Result<Self, String> {
+        let client = redis::Client::open(url).map_err(|error| error.to_string())?;
+        Ok(Self { client, link: tokio::sync::Mutex::default(), paused: Mutex::default() })
+    }
+
+    /// Takes so much from a tenant's bucket, or tells the time until there is enough; `None` if Redis does not answer.
+    pub async fn take(&self, tenant: &str, amount: u64, per_minute: u64) -> Option<Result<(), Duration>> {
+        if self.paused.lock().is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let answer = tokio::time::timeout(PATIENCE, self.ask(tenant, amount, per_minute)).await;
+        match answer {
+            Ok(Ok(Some(0))) => Some(Ok(())),
+            Ok(Ok(Some(wait))) => Some(Err(Duration::from_millis(wait))),
+            // Somebody else connects at this moment.
+            Ok(Ok(None)) => None,
+            Ok(Err(error)) => {
+                self.pause(&error.to_string());
+                None
+            }
+            Err(_) => {
+                self.pause("no answer in time");
+                None
+            }
+        }
+    }
+
+    async fn ask(&self, tenant: &str, amount: u64, per_minute: u64) -> redis::RedisResult<Option<u64>> {
+        let mut redis = {
+            let Ok(mut link) = self.link.try_lock() else { return Ok(None) };
+            match &*link {
+                Some(open) => open.clone(),
+                None => link.insert(self.client.get_multiplexed_async_connection().await?).clone(),
+            }
+        };
+        let mut take = redis::cmd("EVAL");
+        take.arg(TAKE).arg(1).arg(format!("llmo:allowance:{tenant}")).arg(per_minute).arg(amount);
+        take.query_async(&mut redis).await.map(Some)
+    }
+
+    fn pause(&self, reason: &str) {
+        tracing::warn!(reason, "Redis does not count tenants' tokens: counted here for now");
+        *self.paused.lock() = Some(Instant::now() + PAUSE);
+        if let Ok(mut link) = self.link.try_lock() {
+            *link = None;
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
