@@ -49,10 +49,8 @@ impl Shared {
         }
         let answer = tokio::time::timeout(PATIENCE, self.ask(tenant, amount, per_minute)).await;
         match answer {
-            Ok(Ok(Some(0))) => Some(Ok(())),
-            Ok(Ok(Some(wait))) => Some(Err(Duration::from_millis(wait))),
-            // Somebody else connects at this moment.
-            Ok(Ok(None)) => None,
+            Ok(Ok(0)) => Some(Ok(())),
+            Ok(Ok(wait)) => Some(Err(Duration::from_millis(wait))),
             Ok(Err(error)) => {
                 self.pause(&error.to_string());
                 None
@@ -64,17 +62,21 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, tenant: &str, amount: u64, per_minute: u64) -> redis::RedisResult<Option<u64>> {
-        let mut redis = {
-            let Ok(mut link) = self.link.try_lock() else { return Ok(None) };
-            match &*link {
-                Some(open) => open.clone(),
-                None => link.insert(self.client.get_multiplexed_async_connection().await?).clone(),
+    async fn ask(&self, tenant: &str, amount: u64, per_minute: u64) -> redis::RedisResult<u64> {
+        let connected = {
+            // Whoever comes while it connects waits with it, but no longer than for an answer.
+            let mut link = self.link.lock().await;
+            if link.is_none() {
+                *link = Some(self.client.get_multiplexed_async_connection().await?);
             }
+            link.clone()
+        };
+        let Some(mut redis) = connected else {
+            return Err(redis::RedisError::from((redis::ErrorKind::Client, "not connected")));
         };
         let mut take = redis::cmd("EVAL");
         take.arg(TAKE).arg(1).arg(format!("llmo:allowance:{tenant}")).arg(per_minute).arg(amount);
-        take.query_async(&mut redis).await.map(Some)
+        take.query_async(&mut redis).await
     }
 
     fn pause(&self, reason: &str) {
