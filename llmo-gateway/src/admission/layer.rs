@@ -58,8 +58,8 @@ impl Gates {
     }
 }
 
-/// A model whose requests pass a [`Gate`]: generations, embeddings and rankings. A place is taken until the stream ends or is
-/// dropped.
+/// A model whose generations pass a [`Gate`]; a place is taken until the stream ends or is dropped. Embeddings and rankings
+/// have no gate, since engines compute many of them together; they count for what a tenant may use.
 pub struct Admit {
     inner: Arc<dyn Model>,
     gate: Arc<Gate>,
@@ -96,16 +96,11 @@ impl Admit {
         self.gate.enter(request).await
     }
 
-    async fn read<T>(
-        &self,
-        tenant: Option<&String>,
-        deadline: Option<Instant>,
-        bytes: usize,
-        answer: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let tenant = tenant.map_or(NOBODY, String::as_str);
-        let permit = self.enter(tenant, 0, Work::reading(bytes), deadline).await?;
-        answer.await.inspect_err(|error| learn(&permit, error))
+    /// Counts the reading of these texts.
+    async fn reads(&self, tenant: Option<&str>, texts: &[String]) -> Result<()> {
+        let Some(allowance) = &self.allowance else { return Ok(()) };
+        let bytes = texts.iter().map(String::len).sum();
+        allowance.take(tenant.unwrap_or(NOBODY), Work::reading(bytes).prompt.max(1)).await
     }
 }
 
@@ -136,9 +131,8 @@ impl Model for Admit {
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
-        let bytes = request.input.iter().map(String::len).sum();
-        let (tenant, deadline) = (request.tenant.clone(), request.deadline);
-        self.read(tenant.as_ref(), deadline, bytes, self.inner.embed(request)).await
+        self.reads(request.tenant.as_deref(), &request.input).await?;
+        self.inner.embed(request).await
     }
 
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
@@ -154,9 +148,8 @@ impl Model for Admit {
     }
 
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
-        let bytes = request.documents.iter().map(String::len).sum();
-        let (tenant, deadline) = (request.tenant.clone(), request.deadline);
-        self.read(tenant.as_ref(), deadline, bytes, self.inner.rerank(request)).await
+        self.reads(request.tenant.as_deref(), &request.documents).await?;
+        self.inner.rerank(request).await
     }
 
     async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
