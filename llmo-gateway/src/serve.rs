@@ -104,11 +104,9 @@ impl Gateway {
         let status = llmo_server::services::model::status_route(self.models());
         let mut options = FrontendOptions::new(limits, metrics);
         options.explain_route = self.config().gateway.explain_route;
-        let router = frontend::router_with(self.models(), options, status);
-        let served = http::serve(listeners.api, router, serving, shutdown).await;
         options.tenant_from = self.config().gateway.tenant_from;
         let router = frontend::router_with(self.models(), options, status);
-        let served = http::serve(listeners.api, router, ServeOptions::from(limits), shutdown).await;
+        let served = http::serve(listeners.api, router, serving, shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();
         if let Some(admin) = admin

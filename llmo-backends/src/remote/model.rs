@@ -178,8 +178,8 @@ impl Model for RemoteModel {
             tenant: request.tenant.as_deref(),
             remaining: patience.remaining(now),
             cache: request.cache,
-            ..Caller::default()
             priority: request.priority,
+            ..Caller::default()
         };
         let post = upkeep::apply_template(&request, self.upstream())?;
         upkeep::read_prompt(&self.whole(post, caller, &patience).await?)

@@ -162,6 +162,7 @@ fn headers(caller: Caller<'_>) -> HeaderMap {
     let state = work.as_ref().and_then(|work| work.trace.tracestate()).map(|state| &**state);
     if let Some(state) = caller.tracestate.or(state) {
         insert("tracestate", state);
+    }
     if caller.priority != 0 {
         insert("x-llmo-priority", &caller.priority.to_string());
     }

@@ -64,6 +64,8 @@ impl Dispatcher {
     /// How replicas are chosen.
     pub(super) fn policy_name(&self) -> &'static str {
         self.policy.name()
+    }
+
     /// Requests sent to a second replica so far, and those that it served.
     #[must_use]
     pub fn hedges(&self) -> (u64, u64) {

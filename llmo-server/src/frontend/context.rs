@@ -8,9 +8,8 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
-use llmo_core::model::{CacheUse, Origin};
 use llmo_config::TenantFrom;
-use llmo_core::model::CacheUse;
+use llmo_core::model::{CacheUse, Origin};
 use llmo_core::{GenerateRequest, ModelError};
 
 use xxhash_rust::xxh3::xxh3_64;
