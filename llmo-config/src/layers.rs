@@ -24,6 +24,9 @@ impl Layers {
         let mut settings = BTreeMap::new();
         let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
         for (section, fields) in defaults.as_object().into_iter().flatten() {
+            if fields.is_array() {
+                settings.insert(section.clone(), Setting { value: fields.clone(), origin: Origin::Default });
+            }
             for (key, value) in fields.as_object().into_iter().flatten() {
                 let setting = Setting { value: value.clone(), origin: Origin::Default };
                 settings.insert(format!("{section}.{key}"), setting);
@@ -53,6 +56,21 @@ impl Layers {
             return Err(ConfigError::InvalidValue { key: key.to_owned(), value: value.to_string(), origin, message });
         }
         Ok(())
+    }
+
+    /// Puts a list of tables (`[[routes]]`) on top. What is wrong with one is told with its number.
+    pub(crate) fn set_list(&mut self, key: &str, list: Value, origin: Origin) -> Result<(), ConfigError> {
+        let each = list.as_array().filter(|_| self.settings.contains_key(key)).into_iter().flatten();
+        for (index, one) in each.enumerate() {
+            let alone = Value::Object(Map::from_iter([(key.to_owned(), Value::Array(vec![one.clone()]))]));
+            serde_json::from_value::<Config>(alone).map_err(|error| ConfigError::InvalidValue {
+                key: format!("{key}, number {}", index + 1),
+                value: one.to_string(),
+                origin: origin.clone(),
+                message: error.to_string(),
+            })?;
+        }
+        self.set(key, list, origin)
     }
 
     /// Puts text on top, read as what the setting is: `true`, `1` and `yes` for a bool, commas between list items.
@@ -91,9 +109,11 @@ impl Layers {
     fn tree(&self, wanted: impl Fn(&str) -> bool) -> Value {
         let mut root = Map::new();
         for (key, setting) in self.settings.iter().filter(|(key, _)| wanted(key)) {
-            if let Some((section, field)) = key.split_once('.')
-                && let Value::Object(fields) = root.entry(section).or_insert_with(|| Value::Object(Map::new()))
-            {
+            let Some((section, field)) = key.split_once('.') else {
+                root.insert(key.clone(), setting.value.clone());
+                continue;
+            };
+            if let Value::Object(fields) = root.entry(section).or_insert_with(|| Value::Object(Map::new())) {
                 fields.insert(field.to_owned(), setting.value.clone());
             }
         }

@@ -13,17 +13,21 @@
 //! depend on another for it.
 
 mod adapter;
+mod discovery;
 mod error;
 mod layers;
 mod load;
 mod origin;
+mod routes;
 mod sections;
 mod spec_env;
 
 pub use adapter::AdapterConfig;
+pub use discovery::DiscoveryConfig;
 pub use error::ConfigError;
 pub use load::{Loaded, Loader};
 pub use origin::Origin;
+pub use routes::{RouteConfig, RouteTarget, UpstreamConfig};
 pub use sections::{
     CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, HashOn, Int8Weights, Isolation, KvChoice,
     LimitsBackend, LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TenantFrom,

@@ -28,6 +28,7 @@ pub struct Loaded {
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     layers: Layers,
+    loader: Loader,
 }
 
 impl Loader {
@@ -92,6 +93,7 @@ impl Loader {
     /// # Errors
     /// The first thing that is wrong, with its place: see [`ConfigError`].
     pub fn load(self) -> Result<Loaded, ConfigError> {
+        let loader = self.clone();
         let mut layers = Layers::defaults();
         put_assignments(&mut layers, &self.presets, |text| Origin::Preset(text.to_owned()))?;
         if let Some(path) = &self.file {
@@ -102,11 +104,19 @@ impl Loader {
         }
         read_variables(&mut layers, &self.environment, |name| Origin::Environment(name.to_owned()))?;
         put_assignments(&mut layers, &self.flags, |text| Origin::Flag(format!("--set {text}")))?;
-        Ok(Loaded { config: layers.config()?, file: self.file, layers })
+        Ok(Loaded { config: layers.config()?, file: self.file, layers, loader })
     }
 }
 
 impl Loaded {
+    /// Reads everything again, from the same places; the environment and the flags are those of the first time.
+    ///
+    /// # Errors
+    /// As for [`Loader::load`].
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        self.loader.clone().load()
+    }
+
     /// Every setting: dotted key, value, origin; ordered by key.
     pub fn settings(&self) -> impl Iterator<Item = (&str, &Value, &Origin)> {
         self.layers.iter().map(|(key, setting)| (key, &setting.value, &setting.origin))
@@ -154,6 +164,11 @@ fn read_file(layers: &mut Layers, path: &Path) -> Result<(), ConfigError> {
     })?;
     let origin = Origin::File(path.to_owned());
     for (section, fields) in table {
+        if fields.is_array() {
+            let list = serde_json::to_value(&fields).unwrap_or_default();
+            layers.set_list(&section, list, origin.clone())?;
+            continue;
+        }
         let toml::Value::Table(fields) = fields else {
             return Err(ConfigError::UnknownKey { key: section, origin, suggestion: None });
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::AdapterConfig;
+use crate::{AdapterConfig, DiscoveryConfig, RouteConfig, UpstreamConfig};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct Config {
     pub trace: TraceConfig,
     /// TLS at the gateway.
     pub tls: TlsConfig,
+    /// How a gateway finds model services.
+    pub discovery: DiscoveryConfig,
+    /// Model services, with what there is to say of them (`gateway.upstreams` has just URLs).
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Which model a request goes to; without routes the one that it names.
+    pub routes: Vec<RouteConfig>,
 }
 
 impl Config {
@@ -63,6 +69,10 @@ pub struct GatewayConfig {
     pub dashboard_port: u16,
     /// Base URLs of model services, or of any OpenAI-compatible servers. Empty: the local model service.
     pub upstreams: Vec<String>,
+    /// Base URL under which a proxy in front (Traefik) reaches this gateway; empty: the host that the proxy asked.
+    pub advertise: String,
+    /// For model services: dashboard addresses of gateways (`http://HOST:8080`) to announce themselves at.
+    pub register: Vec<String>,
     /// How a replica is chosen.
     pub policy: Policy,
     /// With `policy = "consistent-hash"`: which requests belong together.
@@ -122,6 +132,8 @@ impl Default for GatewayConfig {
             dashboard_host: "127.0.0.1".into(),
             dashboard_port: 8080,
             upstreams: Vec::new(),
+            advertise: String::new(),
+            register: Vec::new(),
             policy: Policy::PowerOfTwo,
             hash_on: HashOn::Conversation,
             prefix_index_bytes: 16 << 20,

@@ -103,3 +103,24 @@ fn unrelated_variables_are_left_alone() -> Outcome {
     assert_eq!(Loader::new().environment(variables).load()?.config, llmo_config::Config::default());
     Ok(())
 }
+
+#[test]
+fn routes_and_upstreams_are_lists_of_tables() -> Outcome {
+    let text = "[[upstreams]]\nurl = \"http://a:1\"\nweight = 3\n\n[[routes]]\nmodel = \"gpt-*\"\nto = \"smollm2\"\n";
+    let toml = file(text)?;
+    let loaded = Loader::new().file(toml.path()).load()?;
+    assert_eq!((loaded.config.upstreams[0].url.as_str(), loaded.config.upstreams[0].weight), ("http://a:1", 3));
+    assert_eq!(loaded.config.routes[0].to[0].model, "smollm2");
+    assert_eq!(loaded.origin("routes"), Some(&Origin::File(toml.path().to_owned())));
+    Ok(())
+}
+
+#[test]
+fn a_wrong_route_is_told_with_its_number_and_an_unknown_list_by_its_name() {
+    let toml = file("[[routes]]\nto = \"a\"\n[[routes]]\ntoo = \"a\"\n").unwrap();
+    let text = Loader::new().file(toml.path()).load().unwrap_err().to_string();
+    assert!(text.contains("routes, number 2") && text.contains("too"), "{text}");
+    let toml = file("[[rotues]]\nto = \"a\"\n").unwrap();
+    let text = Loader::new().file(toml.path()).load().unwrap_err().to_string();
+    assert!(text.contains("rotues") && text.contains("routes"), "{text}");
+}

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use llmo_config::Config;
+use llmo_config::{Config, Loaded};
 use llmo_core::Cache;
 use llmo_core::model::Models;
 use llmo_server::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use crate::admission::{AdmissionOptions, Allowance, Gates};
-use crate::dashboard::Sources;
-use crate::health::{CheckIntervals, HttpProbe, Probe, check_members};
+use crate::dashboard::{Address, Sources};
+use crate::health::{CheckIntervals, HttpProbe, MakeProbe, Probe, check_members};
 use crate::layered::LayeredModels;
-use crate::local::{LOCAL_URL, LocalReplica};
+use crate::local::LocalReplica;
 use crate::metrics::{AdmissionMetrics, CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
+use crate::provider::sources;
+use crate::provider::{self, Board, Desired, Fleet, NamedProbe, Provider, ProviderMetrics, Sink};
 use crate::pulling::{Fetch, PullingModels};
 use crate::replica::{Connect, OutlierOptions, Phase, Pool, Replica};
 use crate::router::{Dispatcher, RoutedModels, RouterOptions};
-use crate::upstream_url::upstream_urls;
+use crate::routing::{RouteMetrics, Routes, RuledModels};
 use crate::{GatewayError, layers, policy, upstream};
 
 /// A gateway over the upstreams of a configuration. It knows its replicas only after their first health checks: see
@@ -28,6 +30,9 @@ pub struct Gateway {
     models: Arc<dyn Models>,
     sources: Sources,
     local: Option<LocalReplica>,
+    /// Where the configuration itself says what is wanted.
+    configured: Sink,
+    reload: Option<Loaded>,
 }
 
 impl Gateway {
@@ -45,9 +50,9 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::InvalidUpstream`], [`GatewayError::Client`].
     pub fn with_cache(config: &Config, cache: Option<Arc<dyn Cache>>) -> Result<Self, GatewayError> {
-        let urls = upstream_urls(config)?;
+        let desired = sources::configured(config)?;
         let client = upstream::health_client(&config.gateway).map_err(GatewayError::Client)?;
-        let gateway = Self::assemble(config, cache, &urls, upstream::connector(&config.gateway))?;
+        let gateway = Self::assemble(config, cache, desired, upstream::connector(&config.gateway))?;
         let fetch = Fetch::There { pool: Arc::clone(gateway.pool()), client };
         Ok(gateway.fetching(fetch))
     }
@@ -59,8 +64,16 @@ impl Gateway {
     pub async fn local(config: &Config, models: Arc<dyn Models>) -> Result<Self, GatewayError> {
         let cache = llmo_server::wiring::answer_cache(&config.cache).await?;
         let local = LocalReplica::new(Arc::clone(&models));
-        let gateway = Self::assemble(config, cache, &[LOCAL_URL.to_owned()], local.connector())?;
+        let desired = sources::configured_locally(config);
+        let gateway = Self::assemble(config, cache, desired, local.connector())?;
         Ok(Self { local: Some(local), ..gateway }.fetching(Fetch::Here(models)))
+    }
+
+    /// From now on changes of the configuration's file are applied while the gateway runs: upstreams and routes.
+    #[must_use]
+    pub fn reloading(mut self, loaded: &Loaded) -> Self {
+        self.reload = Some(loaded.clone());
+        self
     }
 
     fn fetching(mut self, fetch: Fetch) -> Self {
@@ -71,15 +84,23 @@ impl Gateway {
     fn assemble(
         config: &Config,
         cache: Option<Arc<dyn Cache>>,
-        urls: &[String],
+        desired: Desired,
         connect: Box<Connect>,
     ) -> Result<Self, GatewayError> {
         let now = Instant::now();
-        let replicas = urls.iter().map(|url| Arc::new(Replica::new(url, now))).collect();
-        let pool = Arc::new(Pool::new(replicas, OutlierOptions::default(), connect, now));
+        let replicas = desired
+            .targets
+            .iter()
+            .map(|target| Arc::new(Replica::new(&target.url, now).with_names(target.names.clone())));
+        let pool = Arc::new(Pool::new(replicas.collect(), OutlierOptions::default(), connect, now));
+        let board = Board::new(ProviderMetrics::default());
+        let configured = board.add("config");
+        configured.publish(desired).map_err(GatewayError::Discovery)?;
+        let routes = Routes::new(board.wanted().borrow().table.clone(), config.gateway.tenant_from);
         let chosen = policy::from_config(&config.gateway);
         let (name, router) = (chosen.name(), RouterMetrics::default());
-        let dispatcher = Dispatcher::new(pool, chosen, RouterOptions::from(&config.gateway), router.clone());
+        let dispatcher =
+            Dispatcher::new(Arc::clone(&pool), chosen, RouterOptions::from(&config.gateway), router.clone());
         let sources = Sources {
             models: RoutedModels::new(Arc::new(dispatcher)),
             policy: name,
@@ -88,11 +109,18 @@ impl Gateway {
             cache: cache.map(|cache| (cache, Arc::default())),
             gates: Arc::new(Gates::new(AdmissionOptions::from(&config.gateway), Allowance::new(config)?)),
             started: now,
+            routes: routes.clone(),
+            route_metrics: RouteMetrics::default(),
+            board,
+            registry: sources::registry(config)?,
+            api: Address { advertised: config.gateway.advertise.clone(), port: config.gateway.port },
         };
         let wrap = layers::stack(config, &sources);
         let layered = LayeredModels::new(sources.models.clone(), wrap);
-        let models = Arc::new(MeteredModels::new(layered, Arc::clone(&sources.traffic)));
-        Ok(Self { config: config.clone(), models, sources, local: None })
+        let usable = move |model: &str| pool.snapshot().route(model).is_some_and(|route| !route.seats.is_empty());
+        let ruled = RuledModels::new(layered, routes, Box::new(usable), sources.route_metrics.clone());
+        let models = Arc::new(MeteredModels::new(ruled, Arc::clone(&sources.traffic)));
+        Ok(Self { config: config.clone(), models, sources, local: None, configured, reload: None })
     }
 
     /// The configuration it was made from.
@@ -123,6 +151,8 @@ impl Gateway {
     pub fn register(&self, metrics: &Metrics) {
         metrics.register(|registry| {
             self.sources.router.register(registry);
+            self.sources.route_metrics.register(registry);
+            self.sources.board.metrics().register(registry);
             registry.register_collector(Box::new(PoolMetrics(Arc::clone(self.pool()))));
             registry.register_collector(Box::new(AdmissionMetrics(Arc::clone(&self.sources.gates))));
             if let Some(allowance) = self.sources.gates.allowance() {
@@ -136,31 +166,56 @@ impl Gateway {
         }
     }
 
-    /// Starts checking every replica, also those that come later, for as long as the returned set lives.
+    /// Starts checking every replica and watching all that says which replicas and routes there are, for as long as the
+    /// returned set lives.
     ///
     /// # Errors
-    /// [`GatewayError::Client`].
+    /// [`GatewayError::Client`]; [`GatewayError::Discovery`] for a source that can't work as configured.
     pub fn start_checks(&self) -> Result<JoinSet<()>, GatewayError> {
-        let client = upstream::health_client(&self.config.gateway).map_err(GatewayError::Client)?;
-        let timeout = Duration::from_millis(self.config.gateway.health_timeout_ms);
-        let intervals = CheckIntervals::from(&self.config.gateway);
-        let local = self.local.clone();
-        let probe = move |_: &Replica| -> Box<dyn Probe> {
-            match &local {
-                Some(local) => Box::new(local.clone()),
-                None => Box::new(HttpProbe::new(client.clone(), timeout)),
-            }
-        };
-        let mut checks = JoinSet::new();
-        checks.spawn(check_members(Arc::clone(self.pool()), Box::new(probe), intervals));
-        Ok(checks)
+        let watched = self.watched()?;
+        let (board, routes) = (self.sources.board.clone(), self.sources.routes.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(check_members(Arc::clone(self.pool()), self.probe()?, CheckIntervals::from(&self.config.gateway)));
+        tasks.spawn(provider::run(board, watched, Fleet::new(Arc::clone(self.pool())), routes));
+        Ok(tasks)
     }
 
-    /// Waits until every replica was checked once, but not longer than `limit`: a gateway that has just started
-    /// should not refuse what it could serve a moment later.
+    fn probe(&self) -> Result<Box<MakeProbe>, GatewayError> {
+        if let Some(local) = self.local.clone() {
+            return Ok(Box::new(move |_: &Replica| -> Box<dyn Probe> { Box::new(local.clone()) }));
+        }
+        let client = upstream::health_client(&self.config.gateway).map_err(GatewayError::Client)?;
+        let timeout = Duration::from_millis(self.config.gateway.health_timeout_ms);
+        let probe = move || NamedProbe(HttpProbe::new(client.clone(), timeout));
+        Ok(Box::new(move |_: &Replica| -> Box<dyn Probe> { Box::new(probe()) }))
+    }
+
+    /// What is watched: the configuration's own file, and, for a gateway in front of services, where those are found.
+    fn watched(&self) -> Result<Vec<(Arc<dyn Provider>, Sink)>, GatewayError> {
+        let is_local = self.local.is_some();
+        let mut watched = if is_local {
+            Vec::new()
+        } else {
+            sources::discovered(&self.config, self.sources.registry.as_ref(), &self.sources.board)?
+        };
+        if let Some(loaded) = self.reload.clone()
+            && let Some(file) = loaded.file.clone()
+        {
+            let wants = move |config: &Config| match is_local {
+                true => Ok(sources::configured_locally(config)),
+                false => sources::configured(config).map_err(|error| error.to_string()),
+            };
+            watched.push((sources::own_file(loaded, file, wants), self.configured.clone()));
+        }
+        Ok(watched)
+    }
+
+    /// Waits until every source was heard and every replica was checked once, but not longer than `limit`: a gateway that
+    /// has just started should not refuse what it could serve a moment later.
     pub async fn first_checks(&self, limit: Duration) {
         let checked = async {
-            while self.pool().snapshot().replicas.iter().any(|state| state.health.phase() == Phase::Unknown) {
+            let unknown = || self.pool().snapshot().replicas.iter().any(|s| s.health.phase() == Phase::Unknown);
+            while !self.sources.board.all_heard() || unknown() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -9,8 +9,10 @@
 //! * [`replica`]: the upstreams, their health, and the snapshot that decisions read.
 //! * [`policy`]: how one of them is chosen.
 //! * [`router`]: a model's name becomes an answer; what has not started is tried again elsewhere.
+//! * [`routing`]: rules that say which model a name, a path, a tenant or a header means, and what answers in its place.
 //! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
 //! * [`admission`]: who may begin, who waits, who is refused: limits, queue and fairness.
+//! * [`provider`]: where replicas and rules come from while the gateway runs (files, DNS, Docker, …).
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
 //! * [`tls`]: certificates from files or from an authority.
@@ -27,9 +29,11 @@ pub mod layers;
 pub mod local;
 pub mod metrics;
 pub mod policy;
+pub mod provider;
 pub mod pulling;
 pub mod replica;
 pub mod router;
+pub mod routing;
 mod serve;
 #[cfg(test)]
 mod test_models;
@@ -39,4 +43,4 @@ pub mod upstream_url;
 
 pub use error::GatewayError;
 pub use gateway::Gateway;
-pub use serve::{Listeners, run};
+pub use serve::{Listeners, run, run_reloading};

@@ -36,11 +36,11 @@ fn main() -> ExitCode {
 fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let loader = Loader::from_process().assign(&arguments.preset, &arguments.set);
     let loader = arguments.config.iter().fold(loader, |loader, file| loader.file(file));
-    let config = loader.load()?.config;
-    let _telemetry = telemetry::start(&config, Some("gateway"));
+    let loaded = loader.load()?;
+    let _telemetry = telemetry::start(&loaded.config, Some("gateway"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        llmo_gateway::run(&config, shutdown_on_signal()).await?;
+        llmo_gateway::run_reloading(&loaded, shutdown_on_signal()).await?;
         Ok(())
     })
 }

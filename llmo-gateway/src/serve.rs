@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmo_config::Config;
+use axum::middleware::from_fn_with_state;
+use llmo_config::{Config, Loaded};
 use llmo_server::frontend::{self, FrontendOptions};
 use llmo_server::http::{self, ServeOptions};
 use llmo_server::metrics::{Metrics, Role};
@@ -11,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::tls::Secured;
-use crate::{Gateway, GatewayError, dashboard};
+use crate::{Gateway, GatewayError, dashboard, routing};
 
 /// Longest wait for the first health checks before requests are taken.
 const FIRST_CHECKS: Duration = Duration::from_secs(1);
@@ -63,6 +64,16 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Gat
     gateway.serve(listeners, shutdown).await
 }
 
+/// The same, and changes of the configuration's file are applied while it runs: upstreams and routes.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_reloading(loaded: &Loaded, shutdown: CancellationToken) -> Result<(), GatewayError> {
+    let gateway = Gateway::new(&loaded.config).await?.reloading(loaded);
+    let listeners = Listeners::bind(&loaded.config).await?;
+    gateway.serve(listeners, shutdown).await
+}
+
 impl Gateway {
     /// Serves on these sockets until `shutdown` is cancelled, then drains and returns.
     ///
@@ -106,6 +117,7 @@ impl Gateway {
         options.explain_route = self.config().gateway.explain_route;
         options.tenant_from = self.config().gateway.tenant_from;
         let router = frontend::router_with(self.models(), options, status);
+        let router = router.layer(from_fn_with_state(self.sources().routes.clone(), routing::remember));
         let served = http::serve(listeners.api, router, serving, shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();

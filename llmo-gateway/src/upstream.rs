@@ -25,7 +25,9 @@ pub fn connector(config: &GatewayConfig) -> Box<Connect> {
     options.first_token_timeout = None;
     options.idle_timeout = None;
     Box::new(move |info: &ModelInfo, replica| {
-        let remote = RemoteModel::new(info.clone(), replica.base_url(), options.clone()).map_err(|e| e.to_string())?;
+        let mut options = options.clone();
+        options.upstream_model = replica.names().there(&info.id).map(str::to_owned);
+        let remote = RemoteModel::new(info.clone(), replica.base_url(), options).map_err(|e| e.to_string())?;
         let upstream: Arc<dyn Model> = Arc::new(Upstream(remote));
         Ok(upstream)
     })

@@ -4,12 +4,13 @@ use llmo_config::Config;
 
 use crate::GatewayError;
 
-/// The base URLs that the configuration names; the local model service if it names none.
+/// The base URLs that `gateway.upstreams` names; the local model service if nothing names any upstream, or a place to look
+/// for them.
 ///
 /// # Errors
 /// [`GatewayError::InvalidUpstream`] for the first that can't be used, or that comes twice.
 pub fn upstream_urls(config: &Config) -> Result<Vec<String>, GatewayError> {
-    if config.gateway.upstreams.is_empty() {
+    if config.gateway.upstreams.is_empty() && config.upstreams.is_empty() && !config.discovery.is_on() {
         return Ok(vec![format!("http://{}:{}", reachable(&config.model.host), config.model.port)]);
     }
     let mut urls: Vec<String> = Vec::new();
@@ -23,7 +24,7 @@ pub fn upstream_urls(config: &Config) -> Result<Vec<String>, GatewayError> {
     Ok(urls)
 }
 
-fn checked(given: &str) -> Result<String, GatewayError> {
+pub(crate) fn checked(given: &str) -> Result<String, GatewayError> {
     let url = reqwest::Url::parse(given.trim()).map_err(|error| invalid(given, &format!("is not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid(given, "does not begin with http:// or https://"));

@@ -75,8 +75,8 @@ fn run(cli: &Cli) -> Result {
 async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
     let config = &loaded.config;
     match command {
-        Command::Up => commands::up::run(config, shutdown_on_signal()).await,
-        Command::Serve { role } => commands::serve::run(*role, config, shutdown_on_signal()).await,
+        Command::Up => commands::up::run(loaded, shutdown_on_signal()).await,
+        Command::Serve { role } => commands::serve::run(*role, loaded, shutdown_on_signal()).await,
         Command::Pull(arguments) => commands::pull::run(arguments, config).await,
         Command::List { all, json } => commands::library::list(config, *all, *json).await,
         Command::Show { model, json } => commands::show::show(config, model, *json).await,

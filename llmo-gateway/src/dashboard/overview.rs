@@ -10,8 +10,11 @@ use serde::Serialize;
 
 use crate::admission::Gates;
 use crate::metrics::{RouterMetrics, Traffic};
+use crate::provider::Board;
+use crate::provider::registry::Registry;
 use crate::replica::{Phase, Pool, PoolEvent, ReplicaState};
 use crate::router::RoutedModels;
+use crate::routing::{RouteMetrics, Routes};
 
 /// Longest wait for a cache to tell its size. The page must not hang with Redis.
 const CACHE_PATIENCE: Duration = Duration::from_millis(200);
@@ -33,6 +36,25 @@ pub struct Sources {
     pub gates: Arc<Gates>,
     /// When the gateway started.
     pub started: Instant,
+    /// The rules that hold.
+    pub routes: Routes,
+    /// What they decided.
+    pub route_metrics: RouteMetrics,
+    /// Where replicas and rules come from.
+    pub board: Board,
+    /// Where model services announce themselves, if they may.
+    pub registry: Option<Arc<Registry>>,
+    /// Where the API is.
+    pub api: Address,
+}
+
+/// Where a proxy reaches the API.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// Its base URL, if one is configured.
+    pub advertised: String,
+    /// Its port, at whatever name this machine was asked under.
+    pub port: u16,
 }
 
 /// Everything that the page's top shows.
@@ -92,6 +114,9 @@ struct CacheLine {
 #[derive(Debug, Serialize)]
 pub struct ReplicaLine {
     id: String,
+    weight: f32,
+    /// Nothing new goes there, and it goes when nothing runs there any more.
+    retiring: bool,
     phase: Phase,
     usable: bool,
     reasons: Vec<String>,
@@ -200,6 +225,8 @@ fn replica_line(state: &ReplicaState, now: Instant) -> ReplicaLine {
     let ejected = state.health.outlier.ejected_until(now);
     ReplicaLine {
         id: state.replica.id().to_owned(),
+        weight: state.replica.weight(),
+        retiring: state.replica.is_retiring(),
         phase: state.health.phase(),
         usable: state.health.usable(now),
         reasons: state.health.reasons().to_vec(),

@@ -6,13 +6,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use llmo_server::metrics::Metrics;
 use llmo_server::services::model::admin_routes;
 
-use super::Sources;
+use super::{Sources, traefik};
+use crate::provider::registry;
 
 /// Nothing but our own script and style runs, whatever text an upstream smuggles into a name.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -35,11 +38,18 @@ pub fn router(sources: Sources, metrics: Arc<Metrics>) -> Router {
         .route("/dashboard.js", get(script))
         .route("/api/overview", get(overview))
         .route("/api/replicas", get(replicas))
+        .route("/api/routes", get(rules))
+        .route("/api/providers", get(providers))
+        .route("/api/traefik", get(for_traefik))
         .route("/metrics", get(metrics_text))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(Plane { sources: sources.clone(), metrics })
-        .merge(admin_routes(Arc::new(sources.models)));
+        .merge(admin_routes(Arc::new(sources.models.clone())));
+    let routes = match &sources.registry {
+        Some(registry) => routes.merge(registry::routes(Arc::clone(registry))),
+        None => routes,
+    };
     llmo_server::http::layers::standard(routes)
 }
 
@@ -49,6 +59,20 @@ async fn overview(State(plane): State<Plane>) -> Response {
 
 async fn replicas(State(plane): State<Plane>) -> Response {
     fresh(Json(plane.sources.replicas()))
+}
+
+async fn rules(State(plane): State<Plane>) -> Response {
+    fresh(Json(plane.sources.routes.table().routes()))
+}
+
+async fn providers(State(plane): State<Plane>) -> Response {
+    fresh(Json(plane.sources.board.lines()))
+}
+
+async fn for_traefik(State(plane): State<Plane>, headers: HeaderMap) -> Response {
+    let asked = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let known = plane.sources.registry.as_ref().map_or_else(Vec::new, |registry| registry.gateways());
+    fresh(Json(traefik::configuration(&traefik::gateways(known, &plane.sources.api, asked))))
 }
 
 async fn metrics_text(State(plane): State<Plane>, headers: HeaderMap) -> Response {

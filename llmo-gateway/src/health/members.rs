@@ -47,7 +47,7 @@ async fn remove_retired(pool: &Pool) {
         let idle = |replica: &Arc<Replica>| replica.is_retiring() && replica.in_flight() == 0;
         let found = pool.snapshot().replicas.iter().map(|state| &state.replica).find(|replica| idle(replica)).cloned();
         if let Some(replica) = found {
-            pool.remove(replica.id(), Instant::now());
+            pool.forget(&replica, Instant::now());
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llmo_core::model::Load;
 use tokio::sync::{Notify, watch};
 
-use super::{Claim, Lease, TokenLoad};
+use super::{Claim, Lease, ModelNames, TokenLoad};
 
 /// Serials are handed out once in a process: whoever remembers one never means another replica.
 static NEXT_SERIAL: AtomicU32 = AtomicU32::new(0);
@@ -23,6 +23,7 @@ const FREE_RETRIES_EVERY_MS: u64 = 10_000;
 pub struct Replica {
     id: String,
     base_url: String,
+    names: ModelNames,
     serial: u32,
     since: Instant,
     in_flight: AtomicU32,
@@ -51,6 +52,7 @@ impl Replica {
         Self {
             id,
             base_url,
+            names: ModelNames::default(),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             since: now,
             in_flight: AtomicU32::new(0),
@@ -67,6 +69,19 @@ impl Replica {
             check: Notify::new(),
             down: watch::Sender::new(false),
         }
+    }
+
+    /// The same, used for certain models only, or under other names.
+    #[must_use]
+    pub fn with_names(mut self, names: ModelNames) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Which of its models are used, and what they are called.
+    #[must_use]
+    pub fn names(&self) -> &ModelNames {
+        &self.names
     }
 
     /// Host, port and path: what `x-llmo-replica` and metrics say.

@@ -243,5 +243,8 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+mod membership;
 #[cfg(test)]
 mod tests;
+
+pub use membership::Member;

@@ -66,7 +66,7 @@ impl Models for RoutedModels {
             return Ok(());
         }
         if snapshot.replicas.is_empty() {
-            return Err(vec!["no upstreams are configured (gateway.upstreams)".into()]);
+            return Err(vec!["no replicas are known (gateway.upstreams, [[upstreams]], [discovery])".into()]);
         }
         let line = |state: &ReplicaState| {
             let (id, phase) = (state.replica.id(), state.health.phase().as_str());

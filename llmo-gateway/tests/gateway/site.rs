@@ -35,14 +35,47 @@ impl Site {
         cache: Option<Arc<dyn Cache>>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::build(vec![sim; n], cache, |_, config| change(config)).await
+    }
+
+    /// `n` services, which the configuration may depend on.
+    pub(crate) async fn with_services(n: usize, sim: SimOptions, change: impl FnOnce(&[Service], &mut Config)) -> Self {
+        Self::build(vec![sim; n], None, change).await
+    }
+
+    /// A service for each of these.
+    pub(crate) async fn of(sims: Vec<SimOptions>, change: impl FnOnce(&[Service], &mut Config)) -> Self {
+        Self::build(sims, None, change).await
+    }
+
+    /// A gateway that may know nobody yet.
+    pub(crate) async fn unready(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start(Vec::new(), None, |_, config| change(config)).await
+    }
+
+    async fn build(
+        sims: Vec<SimOptions>,
+        cache: Option<Arc<dyn Cache>>,
+        change: impl FnOnce(&[Service], &mut Config),
+    ) -> Self {
+        let site = Self::start(sims, cache, change).await;
+        site.until_ready().await;
+        site
+    }
+
+    async fn start(
+        sims: Vec<SimOptions>,
+        cache: Option<Arc<dyn Cache>>,
+        change: impl FnOnce(&[Service], &mut Config),
+    ) -> Self {
         let mut services = Vec::new();
-        for _ in 0..n {
-            services.push(Service::start(sim.clone()).await);
+        for sim in sims {
+            services.push(Service::start(sim).await);
         }
         let mut config = Config::default();
         config.gateway.upstreams = services.iter().map(Service::url).collect();
         config.limits.drain_grace_seconds = 1;
-        change(&mut config);
+        change(&services, &mut config);
         let gateway = Gateway::with_cache(&config, cache).expect("good URLs");
         let (api, dashboard) = (listener().await, listener().await);
         let (url, dashboard_url) = (url(&api), url(&dashboard));
@@ -50,9 +83,7 @@ impl Site {
         let listeners = Listeners { api, dashboard: Some(dashboard), plain: None };
         tokio::spawn(gateway.serve(listeners, shutdown.clone()));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let site = Self { services, url, dashboard: dashboard_url, client, _gateway: shutdown.drop_guard() };
-        site.until_ready().await;
-        site
+        Self { services, url, dashboard: dashboard_url, client, _gateway: shutdown.drop_guard() }
     }
 
     /// Waits until the gateway can serve; returns how long that took.

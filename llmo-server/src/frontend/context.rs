@@ -116,6 +116,12 @@ fn priority(headers: &HeaderMap) -> Result<i8, Fault> {
     priority.ok_or_else(|| Fault::invalid(NAME, "must be a number from -128 to 127; the larger goes first"))
 }
 
+/// Whom a request belongs to; nobody, if its header makes no sense (which the handler will say).
+#[must_use]
+pub fn tenant_of(headers: &HeaderMap, from: TenantFrom) -> Option<String> {
+    tenant(headers, from).ok().flatten()
+}
+
 fn tenant(headers: &HeaderMap, from: TenantFrom) -> Result<Option<String>, Fault> {
     match from {
         TenantFrom::Header => tenant_header(headers),

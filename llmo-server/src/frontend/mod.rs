@@ -34,5 +34,6 @@ mod stream;
 mod template;
 mod tokens;
 
+pub use context::tenant_of;
 pub use options::FrontendOptions;
 pub use router::{router, router_with};

@@ -12,12 +12,14 @@
 //!
 //! * Named in the configuration: loaded at the start, *pinned*. Everything else that is installed comes when it is asked
 //!   for, and goes after its keep-alive, or when others need its place.
+//! * `announce`: telling gateways that this service is there, and when it goes.
 //! * `adapters`: LoRA, each a model of its own.
 //!
 //! The service listens at once and is ready when its models are: a gateway sees why it has to wait.
 
 mod adapters;
 mod admin;
+mod announce;
 mod budget;
 #[cfg(unix)]
 pub mod child;
@@ -44,6 +46,7 @@ mod status;
 mod tuning;
 
 pub use admin::admin_routes;
+pub use announce::Announcer;
 pub use error::ServiceError;
 pub use int8::native_child;
 pub use local_models::LocalModels;

@@ -6,7 +6,7 @@ use llmo_config::Config;
 use llmo_core::Models;
 use tokio_util::sync::CancellationToken;
 
-use super::{LocalModels, ServiceError, admin_routes, status_route};
+use super::{Announcer, LocalModels, ServiceError, admin_routes, status_route};
 use crate::frontend::{FrontendOptions, router_with};
 use crate::http::{ServeOptions, bind, serve};
 use crate::metrics::{Metrics, Role};
@@ -27,6 +27,8 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Ser
     let options = FrontendOptions::new(&config.limits, metrics);
     let more = status_route(Arc::clone(&models)).merge(admin_routes(Arc::clone(&models)));
     let routes = router_with(models, options, more);
+    let announcer = Announcer::start(config, address, shutdown.clone());
     serve(listener, routes, ServeOptions::from(&config.limits), shutdown).await?;
+    announcer.finish().await;
     Ok(())
 }
