@@ -16,7 +16,7 @@ use crate::layered::LayeredModels;
 use crate::local::LocalReplica;
 use crate::metrics::{AdmissionMetrics, CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
 use crate::provider::sources;
-use crate::provider::{self, Board, Desired, Fleet, NamedProbe, Provider, ProviderMetrics, Sink};
+use crate::provider::{self, Board, Desired, Fleet, NamedProbe, ProviderMetrics, Sink};
 use crate::pulling::{Fetch, PullingModels};
 use crate::replica::{Connect, OutlierOptions, Phase, Pool, Replica};
 use crate::router::{Dispatcher, RoutedModels, RouterOptions};
@@ -191,7 +191,7 @@ impl Gateway {
     }
 
     /// What is watched: the configuration's own file, and, for a gateway in front of services, where those are found.
-    fn watched(&self) -> Result<Vec<(Arc<dyn Provider>, Sink)>, GatewayError> {
+    fn watched(&self) -> Result<Vec<sources::Watched>, GatewayError> {
         let is_local = self.local.is_some();
         let mut watched = if is_local {
             Vec::new()

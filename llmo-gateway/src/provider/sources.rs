@@ -83,6 +83,9 @@ pub fn registry(config: &Config) -> Result<Option<Arc<Registry>>, GatewayError> 
     Ok(Some(Arc::new(Registry::new(usual, &discovery.token, &config.gateway.advertise, shared))))
 }
 
+/// A source, and where what it says goes.
+pub type Watched = (Arc<dyn Provider>, Sink);
+
 /// The other sources.
 ///
 /// # Errors
@@ -91,7 +94,7 @@ pub fn discovered(
     config: &Config,
     registry: Option<&Arc<Registry>>,
     board: &Board,
-) -> Result<Vec<(Arc<dyn Provider>, Sink)>, GatewayError> {
+) -> Result<Vec<Watched>, GatewayError> {
     let discovery = &config.discovery;
     let mut sources: Vec<Arc<dyn Provider>> = Vec::new();
     if !discovery.file.as_os_str().is_empty() {
@@ -178,8 +181,7 @@ mod tests {
         assert_eq!(configured(&config).expect("the default").targets[0].url, "http://127.0.0.1:8081");
         config.discovery.dns = vec!["models:8081".into()];
         assert!(configured(&config).expect("nothing yet").targets.is_empty());
-        let mut config = Config::default();
-        config.upstreams = vec![UpstreamConfig::new("http://a:1")];
+        let config = Config { upstreams: vec![UpstreamConfig::new("http://a:1")], ..Config::default() };
         assert_eq!(configured(&config).expect("one").targets.len(), 1);
     }
 }
