@@ -13,7 +13,7 @@
 //! * [`Board`]: what every source said last. What is wrong is refused, with its reason, and the old state stays.
 //! * [`Fleet`]: makes the pool what is wanted. New replicas are checked before old ones go; what runs on a replica that goes
 //!   is finished there.
-//! * [`file`], [`dns`], [`docker`], [`kubernetes`], [`registry`]: the sources. [`sources`]: those that a configuration names.
+//! * [`mod@file`], [`dns`], [`docker`], [`kubernetes`], [`registry`]: the sources. [`sources`]: those that a configuration names.
 
 mod board;
 mod desired;
