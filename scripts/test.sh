@@ -39,6 +39,8 @@ say "Test suite"
 run_tests
 cargo test --release --locked --workspace --doc
 
+S3_TEST_CARGO=--release scripts/s3_test.sh
+
 say "Monitoring of a running stack"
 scripts/monitoring_test.sh
 
