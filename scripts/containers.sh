@@ -43,11 +43,6 @@ write_settings() {
     mkdir -p "$RUN_DIR"
     env | grep -E '^(LLMO_[A-Z0-9]+__[A-Z0-9_]+|HF_ENDPOINT)=' >"$RUN_DIR/settings.env" || true
     remember LLMO_ENV_FILE "$RUN_DIR/settings.env"
-    # Each address of the name is a model service: new ones are found, those that went are forgotten.
-    if image_is_there && "$DOCKER" run --rm "$IMAGE" config get discovery.dns >/dev/null 2>&1; then
-        printf '%s\n' LLMO_DISCOVERY__DNS=model-service:8081 LLMO_DISCOVERY__DNS_INTERVAL_MS=1000 >>"$RUN_DIR/settings.env"
-        remember GATEWAY_UPSTREAMS ''
-    fi
 }
 
 build_containers() {
@@ -59,7 +54,7 @@ build_containers() {
         local wanted=(base redis traefik)
         [ "$(container_setting BINARIES build)" = prebuilt ] || wanted+=(builder)
         mkdir -p "$RUN_DIR"
-        "$ROOT/docker/base.sh" "${wanted[@]}" | tee /dev/stderr | grep -E '^[A-Z_]+=' >"$IMAGES_ENV.new" 2>/dev/null
+        "$ROOT/docker/base.sh" "${wanted[@]}" | tee /dev/stderr | grep -E '^[A-Z0-9_]+=' >"$IMAGES_ENV.new" 2>/dev/null
         mv "$IMAGES_ENV.new" "$IMAGES_ENV"
     fi
     write_settings
@@ -113,8 +108,9 @@ run_containers() {
         if host_program=$(host_llmo); then "$host_program" doctor --only ports --role containers --quiet || exit 1; fi
     fi
     seed_models
+    images_of_others "$profiles"
     [ -n "$before" ] || say "Starting the containers (logs: ./run_microservices.sh logs)"
-    compose up -d --quiet-pull --remove-orphans --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" >"$RUN_DIR/up.log" 2>&1 || {
+    compose up -d --quiet-pull --remove-orphans "${WITHOUT[@]}" --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" >"$RUN_DIR/up.log" 2>&1 || {
         tail -n 15 "$RUN_DIR/up.log" >&2
         fail "the containers did not become ready; the last lines are above" \
             "./run_microservices.sh logs model-service; ./run_microservices.sh doctor --docker"
@@ -123,6 +119,26 @@ run_containers() {
     [ "$before" != "$after" ] || say "Already running"
     wait_container_api
     print_container_urls
+}
+
+# What profiles want besides llmo: where no registry can be reached, made from packages; what can't be made is left out.
+images_of_others() { # PROFILES
+    local name image wanted=()
+    WITHOUT=()
+    # Only where docker/base.sh had to make images is there no registry.
+    [ -s "$IMAGES_ENV" ] || return 0
+    for name in monitoring s3; do [[ ,$1, != *,$name,* ]] || wanted+=("$name"); done
+    [ ${#wanted[@]} -gt 0 ] || return 0
+    "$ROOT/docker/base.sh" "${wanted[@]}" >"$IMAGES_ENV.new" || fail "images could not be made" "see above"
+    grep -E '^[A-Z0-9_]+=' "$IMAGES_ENV.new" >"$IMAGES_ENV"
+    rm -f "$IMAGES_ENV.new"
+    [[ ,$1, == *,monitoring,* ]] || return 0
+    for name in grafana cadvisor; do
+        image=$(compose --profile '*' config --images | grep -F "$name" | head -n 1)
+        "$DOCKER" image inspect "${image:-none}" >/dev/null 2>&1 && continue
+        note "without %s: its image can only be had from a registry" "$name"
+        WITHOUT+=(--scale "$name=0")
+    done
 }
 
 running_ids() { "$DOCKER" ps -q --no-trunc --filter "label=com.docker.compose.project=$PROJECT" | sort; }

@@ -17,6 +17,8 @@ esac
 
 declare -gA POLISH=(
     ["error:"]="błąd:"
+    ["without %s: its image can only be had from a registry"]="bez %s: ten obraz jest tylko w rejestrze obrazów"
+    ["images could not be made"]="nie udało się utworzyć obrazów"
     ["port %s for %s is taken"]="port %s dla %s jest zajęty"
     ["choose another: %s=PORT ./run_microservices.sh run --monitoring"]="wybierz inny: %s=PORT ./run_microservices.sh run --monitoring"
     ["or, if it is Debian's own service: sudo systemctl disable --now %s"]="albo, jeśli to usługa samego Debiana: sudo systemctl disable --now %s"

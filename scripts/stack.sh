@@ -114,7 +114,8 @@ wait_ready() {
     local url limit=$((SECONDS + ${LLMO_START_TIMEOUT:-180})) answer reason last='' name
     url=$(api_url)/readyz
     while [ $SECONDS -lt $limit ]; do
-        answer=$(curl -s -m 2 -w '\n%{http_code}' "$url" 2>/dev/null || true)
+        # This machine's name is in no certificate.
+        answer=$(curl -sk -m 2 -w '\n%{http_code}' "$url" 2>/dev/null || true)
         [ "${answer##*$'\n'}" = 200 ] && return 0
         reason=$(printf '%s' "${answer%$'\n'*}" | tr -d '\n' | cut -c1-200)
         [ -n "$reason" ] || reason=$(t 'the gateway is starting')
@@ -134,9 +135,13 @@ wait_ready() {
 restarts() { cat "$RUN_DIR/$1.restarts" 2>/dev/null || echo 0; }
 
 api_url() {
-    local port
+    local port scheme=http
     port=$(setting gateway.port)
-    [ "$port" = 80 ] && echo "http://localhost" || echo "http://localhost:$port"
+    [ "$(setting tls.cert)$(setting tls.acme_domains | tr -d '[:space:]')" = '[]' ] || scheme=https
+    case $scheme:$port in
+        http:80 | https:443) echo "$scheme://localhost" ;;
+        *) echo "$scheme://localhost:$port" ;;
+    esac
 }
 
 print_urls() {
@@ -193,7 +198,7 @@ status_stack() {
         printf '%-17s %-9s %8s %9s\n' "$name" "$state" "$(cat "$RUN_DIR/$name.pid" 2>/dev/null || echo -)" "$(restarts "$name")"
     done
     printf '\n%s/readyz: ' "$(api_url)"
-    curl -s -m 3 "$(api_url)/readyz" || t 'does not answer'
+    curl -sk -m 3 "$(api_url)/readyz" || t 'does not answer'
     echo
 }
 
