@@ -1,8 +1,11 @@
 //! What stands between the front end and the router, for each model.
 //!
 //! ```text
-//!  Metered ─► ResponseCache ─► Coalesce ─► Admit ─► RoutedModel
+//!  ResponseCache ─► Coalesce ─► Admit ─► RoutedModel
 //! ```
+//!
+//! Requests are counted above all of it ([`MeteredModels`](crate::metrics::MeteredModels)), above routes too: one that goes
+//! on to a second model is still one request.
 //!
 //! Answers from the cache and shared generations need no admission: they cost a replica nothing.
 
@@ -17,25 +20,23 @@ use llmo_core::model::Model;
 use crate::admission::Admit;
 use crate::dashboard::Sources;
 use crate::layered::Wrap;
-use crate::metrics::Metered;
 
 /// The layers that this configuration wants around every model.
 #[must_use]
 pub fn stack(config: &Config, sources: &Sources) -> Box<Wrap> {
     let policy = cache_policy(&config.cache);
     let gates = Arc::clone(&sources.gates);
-    let (cache, traffic) = (sources.cache.clone(), Arc::clone(&sources.traffic));
+    let cache = sources.cache.clone();
     Box::new(move |routed| {
         let limited = Arc::new(Admit::new(routed, &gates));
         let shared: Arc<dyn Model> = Arc::new(Coalesce::new(limited, CoalesceOptions::default()));
-        let cached = match &cache {
+        match &cache {
             Some((cache, stats)) => {
                 let (cache, stats) = (Arc::clone(cache), Arc::clone(stats));
                 Arc::new(ResponseCache::with_stats(shared, cache, policy.clone(), stats))
             }
             None => shared,
-        };
-        Arc::new(Metered::new(cached, Arc::clone(&traffic)))
+        }
     })
 }
 

@@ -189,17 +189,31 @@ GATEWAY = [
           ("forbidden by the budget", rate("llmo_backend_retry_budget_exhausted_total"))]),
     panel("Broken streams", "reqps", [("continued", rate_or_0("llmo_stream_continuations_total", 'outcome="continued"')),
                                      ("ended", rate_or_0("llmo_stream_continuations_total", 'outcome="failed"'))]),
+    panel("Hedges", "reqps", [("sent to a second replica too", rate_or_0("llmo_hedges_total")),
+                              ("and served by it", rate_or_0("llmo_hedges_won_total"))],
+          help="Off unless gateway.hedge_percentile is set"),
     panel("Added by the gateway", "s", [("mean", "sum(rate(gen_ai_client_operation_time_to_first_chunk_seconds_sum[$__rate_interval]))"
           " / sum(rate(gen_ai_client_operation_time_to_first_chunk_seconds_count[$__rate_interval]))"
           " - sum(rate(gen_ai_server_time_to_first_token_seconds_sum[$__rate_interval]))"
           " / sum(rate(gen_ai_server_time_to_first_token_seconds_count[$__rate_interval]))")],
           help="To the first token; below zero where the response cache answers"),
-    row("Limits"),
+    row("Load"),
+    panel("Waiting at the gateway", "short", [("{{model}} {{instance}}", "llmo_gateway_queued_requests")],
+          help="For their turn: no replica has room"),
+    panel("Let through, and how many may be", "short", [("{{model}} {{instance}}", "llmo_gateway_running_requests"),
+          ("limit {{model}} {{instance}}", "llmo_gateway_concurrency_limit")]),
+    panel("Tenants' limits counted locally", "reqps", [("requests", rate_or_0("llmo_limits_local_total"))],
+          help="Redis did not answer: each gateway counts for itself"),
     panel("Refused before anything was done", "reqps", [("at the gateway", rate_or_0("llmo_admission_rejections_total", 'job="gateway"')),
           ("at model services", rate_or_0("llmo_admission_rejections_total", 'job="model-service"'))]),
     panel("Without response headers so far", "short", [("{{job}} {{instance}}", "http_server_active_requests")]),
     panel("HTTP by route", "reqps", [("{{http_route}}", rate("http_server_request_duration_seconds_count", "http_route", 'job="gateway"'))]),
+    row("Routes"),
+    panel("Requests for which a route decided", "reqps", [("all", rate_or_0("llmo_route_requests_total"))], width=12),
+    panel("Went on to the next model of their route", "reqps", [("all", rate_or_0("llmo_route_fallbacks_total"))], width=12),
     row("Configuration"),
+    panel("Replicas found", "short", [("{{provider}}", "sum by (provider) (llmo_discovered_replicas)")], width=12),
+    panel("Changes", "short", [("{{provider}} {{outcome}}", "sum by (provider, outcome) (increase(llmo_config_reloads_total[$__rate_interval]))")], width=12),
     panel("Last change is in use", "short", [
         ("{{job}}", "llmo_config_last_reload_successful or llmo_tls_last_reload_successful or prometheus_config_last_reload_successful "
          "or alertmanager_config_last_reload_successful")], most=1, width=12),

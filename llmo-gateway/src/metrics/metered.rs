@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use llmo_core::model::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Models, Ranking,
-    RerankRequest, Result, RunningModel, TokenId, TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Models, PullStream,
+    Ranking, RerankRequest, Result, RunningModel, TokenId, TokenizeOptions,
 };
 
 use super::Traffic;
 
-/// A model whose requests are counted. The outermost layer: it sees what callers see, answers from a cache included.
+/// A model whose requests are counted. The outermost layer: it sees what callers see, answers from a cache and of a
+/// fallback's model included.
 pub struct Metered {
     inner: Arc<dyn Model>,
     traffic: Arc<Traffic>,
@@ -74,14 +75,15 @@ impl Model for Metered {
     }
 }
 
-/// Models whose refusals are counted too: who asks for a model that nobody serves never comes to a [`Metered`] one.
+/// Models that are all [`Metered`], and whose refusals are counted too: who asks for a model that nobody serves never comes
+/// to one.
 pub struct MeteredModels<M> {
     inner: M,
     traffic: Arc<Traffic>,
 }
 
 impl<M> MeteredModels<M> {
-    /// Counts what `inner` refuses.
+    /// Counts what is asked of `inner`.
     #[must_use]
     pub fn new(inner: M, traffic: Arc<Traffic>) -> Self {
         Self { inner, traffic }
@@ -91,7 +93,8 @@ impl<M> MeteredModels<M> {
 #[async_trait]
 impl<M: Models> Models for MeteredModels<M> {
     async fn resolve(&self, name: &str) -> Result<Arc<dyn Model>> {
-        self.inner.resolve(name).await.inspect_err(|error| self.traffic.begin().failed(error))
+        let found = self.inner.resolve(name).await.inspect_err(|error| self.traffic.begin().failed(error))?;
+        Ok(Arc::new(Metered::new(found, Arc::clone(&self.traffic))))
     }
 
     async fn list(&self) -> Vec<ModelInfo> {
@@ -100,6 +103,10 @@ impl<M: Models> Models for MeteredModels<M> {
 
     async fn running(&self) -> Vec<RunningModel> {
         self.inner.running().await
+    }
+
+    async fn pull(&self, name: &str) -> Result<PullStream> {
+        self.inner.pull(name).await
     }
 
     fn ready(&self) -> std::result::Result<(), Vec<String>> {

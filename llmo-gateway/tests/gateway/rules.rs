@@ -78,6 +78,10 @@ async fn the_next_model_of_a_chain_answers_when_one_fails_is_busy_or_is_not_ther
     let metrics = metrics.text().await.expect("text");
     assert!(metrics.contains("llmo_route_requests_total{route=\"safe\"} 3"), "{metrics}");
     assert!(metrics.contains("llmo_route_fallbacks_total{route=\"safe\""), "{metrics}");
+    // Callers asked three times, however many models that took.
+    let overview = site.client.get(format!("{}/api/overview", site.dashboard)).send().await.expect("an answer");
+    let overview: Value = overview.json().await.expect("JSON");
+    assert_eq!(overview["requests"]["total"], 3, "{overview}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
