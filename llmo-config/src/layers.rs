@@ -73,7 +73,8 @@ impl Layers {
         self.set(key, list, origin)
     }
 
-    /// Puts text on top, read as what the setting is: `true`, `1` and `yes` for a bool, commas between list items.
+    /// Puts text on top, read as what the setting is: `true`, `1` and `yes` for a bool, commas between list items, and
+    /// between the `name=number` of a table.
     pub(crate) fn set_text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         let current = self.settings.get(key).map(|s| &s.value);
         // An empty variable is how compose files and shells spell "not set".
@@ -86,6 +87,7 @@ impl Layers {
             Some(Value::Array(_)) => {
                 text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Value::from).collect()
             }
+            Some(Value::Object(_)) => table_of(text),
             Some(Value::Null) if text.is_empty() => Value::Null,
             _ => Value::from(text),
         };
@@ -127,6 +129,16 @@ fn bool_of(text: &str) -> Option<bool> {
         "false" | "0" | "no" | "off" => Some(false),
         _ => None,
     }
+}
+
+/// `a=1,b=0.5`; what isn't of that form stays as it is, to be refused with the reason.
+fn table_of(text: &str) -> Value {
+    let entry = |item: &str| {
+        let (name, value) = item.split_once('=')?;
+        Some((name.trim().to_owned(), serde_json::from_str(value.trim()).unwrap_or_else(|_| Value::from(value))))
+    };
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(entry).collect::<Option<Map<_, _>>>().map_or_else(|| Value::from(text), Value::Object)
 }
 
 fn closest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {

@@ -51,6 +51,16 @@ fn a_value_may_be_in_a_file_that_the_variable_names() -> Outcome {
 }
 
 #[test]
+fn a_table_of_numbers_is_written_with_commas() -> Outcome {
+    let shares = |text| Loader::new().environment([("LLMO_GATEWAY__TENANT_WEIGHTS", text)]).load();
+    let weights = shares("search=3, batch=0.5")?.config.gateway.tenant_weights;
+    assert_eq!(weights.into_iter().collect::<Vec<_>>(), [("batch".to_owned(), 0.5), ("search".to_owned(), 3.0)]);
+    assert!(shares("")?.config.gateway.tenant_weights.is_empty());
+    assert!(matches!(shares("search"), Err(ConfigError::InvalidValue { .. })));
+    Ok(())
+}
+
+#[test]
 fn the_specification_s_variables_work() -> Outcome {
     let variables = [("USE_INT8", "true"), ("MODEL_PATH", "/m/x.gguf"), ("MODEL_SERVICE_PORT", "9001")];
     let config = Loader::new().environment(variables).load()?.config;
