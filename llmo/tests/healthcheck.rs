@@ -73,6 +73,37 @@ fn a_gateway_without_replicas_lives_and_is_not_ready() -> Outcome {
 }
 
 #[test]
+fn a_gateway_with_tls_is_asked_by_tls_whatever_name_its_certificate_has() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = rcgen::CertificateParams::new(vec!["llm.example.org".to_owned()])?.self_signed(&key)?;
+    std::fs::write(dir.path().join("cert.pem"), certificate.pem())?;
+    std::fs::write(dir.path().join("key.pem"), key.serialize_pem())?;
+    let port = free_port()?;
+    let secured = |words: &[&str]| {
+        let mut command = llmo(dir.path(), port, words);
+        command.env("LLMO_TLS__CERT", dir.path().join("cert.pem")).env("LLMO_TLS__KEY", dir.path().join("key.pem"));
+        command
+    };
+    let mut gateway = secured(&["serve", "gateway"]);
+    gateway.env("MODEL_SERVICE_PORT", free_port()?.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _service = Service(gateway.spawn()?);
+    let limit = Instant::now() + Duration::from_secs(30);
+    let mut alive = secured(&["healthcheck", "--live"]).output()?;
+    while !alive.status.success() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(50));
+        alive = secured(&["healthcheck", "--live"]).output()?;
+    }
+    assert!(alive.status.success(), "{alive:?}");
+    let stranger = llmo(dir.path(), port, &["healthcheck", "--live", "--url", &format!("https://127.0.0.1:{port}")]);
+    let refused = { stranger }.output()?;
+    assert_eq!(refused.status.code(), Some(1), "a URL that is given is checked as others check it");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("certificate"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_service_that_does_not_answer_is_not_waited_for_longer_than_said() -> Outcome {
     let dir = tempfile::tempdir()?;
     // Connections are taken by the system, and nobody reads them.

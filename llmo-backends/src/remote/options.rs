@@ -30,6 +30,8 @@ pub struct RemoteOptions {
     pub idle_connections: usize,
     /// Use the proxy that the environment names (`HTTPS_PROXY`). Off: services of one installation talk directly.
     pub system_proxy: bool,
+    /// Take any certificate: for an upstream of this machine, asked by an address that no certificate names.
+    pub any_certificate: bool,
 }
 
 impl Default for RemoteOptions {
@@ -46,6 +48,7 @@ impl Default for RemoteOptions {
             max_body_bytes: 64 << 20,
             idle_connections: 64,
             system_proxy: false,
+            any_certificate: false,
         }
     }
 }

@@ -72,7 +72,8 @@ impl Transport {
             .tcp_nodelay(true)
             .pool_max_idle_per_host(options.idle_connections)
             // A redirect would take prompts and keys to a host that nobody configured.
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_danger_accept_invalid_certs(options.any_certificate);
         if !options.system_proxy {
             client = client.no_proxy();
         }

@@ -1,5 +1,7 @@
 //! `llmo healthcheck`: is a service of this machine ready? What a container asks itself, without a shell or curl.
 
+use std::error::Error;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use llmo_config::Config;
@@ -10,12 +12,16 @@ use crate::error::{CliError, Result};
 
 /// Says what the service says. An error, and so an exit status other than 0, unless that is a yes.
 pub(crate) async fn run(arguments: &HealthcheckArgs, config: &Config) -> Result {
+    let own = arguments.url.is_none();
     let base = arguments.url.clone().unwrap_or_else(|| base_url(config, arguments.role));
     let path = if arguments.live { "livez" } else { "readyz" };
     let url = format!("{}/{path}", base.trim_end_matches('/'));
     let client = reqwest::Client::builder()
         .timeout(Duration::from_millis(arguments.timeout))
         .no_proxy()
+        // This machine is asked by its address, for which no certificate is made. What it says is no secret, and one that
+        // has expired is Prometheus' matter: a restart would not renew it.
+        .tls_danger_accept_invalid_certs(own)
         .build()
         .map_err(|error| CliError::Message(format!("cannot ask {url}: {error}")))?;
     let answer = client.get(&url).send().await.map_err(|error| CliError::Message(silent(&url, &error)))?;
@@ -42,12 +48,22 @@ fn base_url(config: &Config, role: Role) -> String {
         host if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
         host => host.to_owned(),
     };
-    format!("http://{host}:{port}")
+    let scheme = if matches!(role, Role::Gateway) && config.tls.is_on() { "https" } else { "http" };
+    format!("{scheme}://{host}:{port}")
 }
 
 fn silent(url: &str, error: &reqwest::Error) -> String {
-    let why = if error.is_timeout() { "no answer in time" } else { "nothing listens there" };
-    format!("{url}: {why}")
+    if error.is_timeout() {
+        return format!("{url}: no answer in time");
+    }
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let refused = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::ConnectionRefused)
+    };
+    match causes.last() {
+        Some(last) if !refused(last) => format!("{url}: {last}"),
+        _ => format!("{url}: nothing listens there"),
+    }
 }
 
 /// What a service that isn't ready gives as reasons; a line of whatever else it says.
@@ -73,6 +89,9 @@ mod tests {
         assert_eq!(base_url(&config, Role::Store), "http://127.0.0.1:8083");
         config.cache.host = "fe80::1".into();
         assert_eq!(base_url(&config, Role::Cache), "http://[fe80::1]:8082");
+        config.tls.acme_domains.push("llm.example.org".into());
+        assert_eq!(base_url(&config, Role::Gateway), "https://[::1]:80");
+        assert_eq!(base_url(&config, Role::Model), "http://127.0.0.1:8081", "TLS is the gateway's");
     }
 
     #[test]

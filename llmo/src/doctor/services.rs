@@ -17,12 +17,26 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const MANY_RESTARTS: u32 = 3;
 
 pub(super) fn check(config: &Config, layout: Layout) -> Vec<Finding> {
-    let mut findings = vec![readiness(&api_url(config), layout)];
+    let mut findings: Vec<_> = asked(config).map(|url| readiness(&url, layout)).into_iter().collect();
     let run_dir = run_dir();
     for name in supervised(&run_dir) {
         findings.extend(service(&run_dir, &name));
     }
     findings
+}
+
+/// Whom to ask in plain HTTP: with TLS at the API that is the dashboard, if there is one.
+fn asked(config: &Config) -> Option<String> {
+    if !config.tls.is_on() {
+        return Some(api_url(config));
+    }
+    let gateway = &config.gateway;
+    let host = match gateway.dashboard_host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "[::1]",
+        host => host,
+    };
+    (gateway.dashboard_port != 0).then(|| format!("http://{host}:{}", gateway.dashboard_port))
 }
 
 /// Where `run_microservices.sh` keeps what it knows of its processes.
@@ -128,6 +142,17 @@ mod tests {
         assert!(judge(Some((404, ""))).what.contains("not llmo"));
         assert_eq!(parse("HTTP/1.1 503 X\r\na: b\r\n\r\n{}"), Some((503, "{}".to_owned())));
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn with_tls_the_dashboard_is_asked() {
+        let mut config = Config::default();
+        assert_eq!(asked(&config).as_deref(), Some("http://127.0.0.1:80"));
+        config.tls.cert = "/etc/llmo/tls/fullchain.pem".into();
+        config.gateway.dashboard_host = "0.0.0.0".into();
+        assert_eq!(asked(&config).as_deref(), Some("http://127.0.0.1:8080"));
+        config.gateway.dashboard_port = 0;
+        assert_eq!(asked(&config), None);
     }
 
     #[test]
