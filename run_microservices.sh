@@ -33,7 +33,7 @@ set -- "${REST[@]}"
 verb=${1:-help}
 [ $# -gt 0 ] && shift
 
-prepare_build() { ensure_build_packages; choose_toolchain; }
+prepare_build() { built_elsewhere || { ensure_build_packages; choose_toolchain; }; }
 
 case $verb in
     help | -h | --help) usage; exit 0 ;;

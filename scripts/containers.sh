@@ -59,6 +59,8 @@ build_containers() {
     fi
     write_settings
     say "Building the image %s (the first time takes long: llama.cpp is compiled for every kind of processor)" "$IMAGE"
+    # What was taken from the image before is of the old one.
+    rm -rf "${RUN_DIR:?}/bin"
     compose build --quiet gateway || fail "the image could not be built" "its messages are above"
     say "Built %s" "$IMAGE: $(image_size)"
 }

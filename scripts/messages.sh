@@ -17,6 +17,8 @@ esac
 
 declare -gA POLISH=(
     ["error:"]="błąd:"
+    ["%s is not there"]="nie ma %s"
+    ["LLMO_BIN_DIR names a directory with llmo, llmo-server and llmo-gateway"]="LLMO_BIN_DIR wskazuje katalog z programami llmo, llmo-server i llmo-gateway"
     ["without %s: its image can only be had from a registry"]="bez %s: ten obraz jest tylko w rejestrze obrazów"
     ["images could not be made"]="nie udało się utworzyć obrazów"
     ["port %s for %s is taken"]="port %s dla %s jest zajęty"

@@ -12,7 +12,17 @@ SERVICES=(storage-service cache-service model-service gateway)
 MODEL_SERVICES=$(realpath -m "$RUN_DIR")/model-services.toml
 LOG_LIMIT_BYTES=$((64 * 1024 * 1024))
 
+# Programs that somebody built, LLMO_BIN_DIR, are used as they are.
+built_elsewhere() { [ -n "${LLMO_BIN_DIR:-}" ]; }
+
 build_stack() {
+    local name
+    if built_elsewhere; then
+        for name in llmo llmo-server llmo-gateway; do
+            [ -x "$BIN_DIR/$name" ] || fail "$(t '%s is not there' "$BIN_DIR/$name")" "LLMO_BIN_DIR names a directory with llmo, llmo-server and llmo-gateway"
+        done
+        return 0
+    fi
     say "Building (the first time takes about ten minutes: llama.cpp is compiled for this machine)"
     cargo build --release --locked -p llmo -p llmo-server -p llmo-gateway ||
         fail "the build failed" "its messages are above; 'cargo build --release' repeats it"

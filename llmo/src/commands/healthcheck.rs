@@ -56,7 +56,7 @@ fn silent(url: &str, error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("{url}: no answer in time");
     }
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let refused = |cause: &(dyn Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::ConnectionRefused)
     };
