@@ -41,12 +41,15 @@ case $verb in
     *) usage >&2; fail "$(t "unknown verb '%s'" "$verb")" ;;
 esac
 
+# One at a time changes what runs. Services don't inherit it (9>&-).
+case $verb in run | stop | restart | update | scale | clean) take_turn ;; esac
+
 if [ "$MODE" = containers ]; then
     case $verb in
         build)   build_containers ;;
         run)     run_containers "$@" ;;
         stop)    stop_containers ;;
-        restart) again=$(container_setting COMPOSE_PROFILES ''); stop_containers; COMPOSE_PROFILES=${again} run_containers "$@" ;;
+        restart) wanted_profiles "$@" >/dev/null; again=$(container_setting COMPOSE_PROFILES ''); stop_containers; COMPOSE_PROFILES=${again} run_containers "$@" ;;
         update)  update_containers "$@" ;;
         status)  status_containers ;;
         scale)   scale_containers "$@" ;;
@@ -62,7 +65,7 @@ case $verb in
     build)   prepare_build; build_stack ;;
     run)     prepare_build; build_stack; run_stack "$@" ;;
     stop)    stop_monitoring; stop_stack ;;
-    restart) stop_stack; prepare_build; build_stack; run_stack "$@" ;;
+    restart) check_run_options "$@"; stop_stack; prepare_build; build_stack; run_stack "$@" ;;
     update)  prepare_build; build_stack; update_stack "$@" ;;
     status)  status_stack ;;
     scale)   scale_stack "$@"; scaled_monitoring ;;

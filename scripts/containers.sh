@@ -281,6 +281,7 @@ logs_containers() {
 # scale_containers SERVICE=NUMBER…
 scale_containers() {
     local wanted service number
+    [ $# -gt 0 ] || fail "scale what?" "scale model-service=3"
     [ -n "$(running_ids)" ] || fail "Nothing runs (start it: ./run_microservices.sh run)"
     for wanted in "$@"; do
         service=${wanted%%=*} number=${wanted#*=}

@@ -63,7 +63,7 @@ start_engine() {
     mkdir -p "$dir"
     say "Starting a container engine (%s)" "$dir/log"
     setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
-        -H "unix://$dir/docker.sock" </dev/null >"$dir/log" 2>&1 &
+        -H "unix://$dir/docker.sock" </dev/null >"$dir/log" 2>&1 9>&- &
     export DOCKER_HOST=unix://$dir/docker.sock
     local limit=$((SECONDS + 60))
     until engine_answers; do

@@ -17,6 +17,9 @@ esac
 
 declare -gA POLISH=(
     ["error:"]="błąd:"
+    ["%s had lost its supervisor; it was ended"]="%s: nadzorca zniknął, usługę zakończono"
+    ["another run_microservices.sh is at work; waiting for it"]="inny run_microservices.sh jeszcze pracuje; czekam na niego"
+    ["scale what?"]="co skalować?"
     ["%s is not there"]="nie ma %s"
     ["LLMO_BIN_DIR names a directory with llmo, llmo-server and llmo-gateway"]="LLMO_BIN_DIR wskazuje katalog z programami llmo, llmo-server i llmo-gateway"
     ["without %s: its image can only be had from a registry"]="bez %s: ten obraz jest tylko w rejestrze obrazów"

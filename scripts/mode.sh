@@ -47,6 +47,16 @@ choose_mode() { # VERB ARGUMENT…
     case " $* " in *" --traefik "* | *" --s3 "*) MODE=containers ;; esac
 }
 
+# Waits until no other call of this script changes what runs.
+take_turn() {
+    command -v flock >/dev/null 2>&1 || return 0
+    mkdir -p "$RUN_DIR"
+    exec 9>"$RUN_DIR/lock"
+    flock -n 9 && return 0
+    note "another run_microservices.sh is at work; waiting for it"
+    flock 9
+}
+
 # Can this service have several of its kind, and is that a number of them?
 check_scale() { # SERVICE NUMBER
     [[ " ${SCALABLE[*]} " == *" $1 "* ]] || fail "$(t "'%s' cannot be scaled" "$1")" "scale model-service=3"

@@ -50,7 +50,29 @@ service_command() {
 
 setting() { "$BIN_DIR/llmo" config get "$1"; }
 
-alive() { [ -r "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
+# Does the process live that this file names? One that is dead and not buried yet does not.
+alive() {
+    local pid
+    [ -r "$1" ] && pid=$(cat "$1") && kill -0 "$pid" 2>/dev/null && ! grep -q '^[0-9]* (.*) Z ' "/proc/$pid/stat" 2>/dev/null
+}
+
+# Services whose supervisor was killed: nobody would ever end them. A number that another program has by now is left alone.
+end_orphans() {
+    local file name pid limit
+    for file in "$RUN_DIR"/*.pid; do
+        name=${file##*/} name=${name%.pid}
+        case $name in '*' | *.supervisor) continue ;; esac
+        if ! alive "$file" || alive "$RUN_DIR/$name.supervisor.pid"; then continue; fi
+        pid=$(cat "$file")
+        tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qE 'llmo|prometheus' || continue
+        kill -TERM "$pid" 2>/dev/null || continue
+        limit=$((SECONDS + 45))
+        while alive "$file" && [ $SECONDS -lt $limit ]; do sleep 0.05; done
+        ! alive "$file" || kill -KILL "$pid" 2>/dev/null || true
+        rm -f "$RUN_DIR/$name".{supervisor.pid,pid,restarts,port}
+        note "%s had lost its supervisor; it was ended" "$name"
+    done
+}
 
 running_services() {
     local name
@@ -69,13 +91,24 @@ more_model_services() {
     done
 }
 
+# Are these options of run? So that nothing is stopped for a mistake.
+check_run_options() {
+    local option
+    for option in "$@"; do
+        case $option in
+            --mono | --monitoring) ;;
+            *) fail "$(t "unknown option '%s' for run" "$option")" "options: --docker --process --mono --traefik --monitoring --s3" ;;
+        esac
+    done
+}
+
 run_stack() {
     local wanted=("${SERVICES[@]}") mode=services monitoring=no name
     while [ $# -gt 0 ]; do
         case $1 in
             --mono)       wanted=(mono) mode=mono ;;
             --monitoring) monitoring=yes ;;
-            *)            fail "$(t "unknown option '%s' for run" "$1")" "options: --docker --process --mono --traefik --monitoring --s3" ;;
+            *)            check_run_options "$1" ;;
         esac
         shift
     done
@@ -91,6 +124,7 @@ run_stack() {
     [ -z "$now" ] || fail "$(t 'already running: %s' "$now")" "stop it first: ./run_microservices.sh stop"
 
     "$BIN_DIR/llmo" config check >/dev/null || exit 1
+    end_orphans
     "$BIN_DIR/llmo" doctor --only ports --role "$mode" --quiet || exit 1
     pull_models
     mkdir -p "$RUN_DIR"
@@ -105,6 +139,8 @@ run_stack() {
 
 pull_models() {
     local names
+    # The simulator has no weights.
+    [ "$(setting model.engine)" != sim ] || return 0
     names=$(setting model.names | tr -d '[]" ' | tr ',' ' ')
     [ -z "$(setting model.path)" ] || names=${names#* }
     # shellcheck disable=SC2086  # one word a model
@@ -115,7 +151,7 @@ start_service() {
     local name=$1 log=$RUN_DIR/$1.log COMMAND
     service_command "$name"
     if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt "$LOG_LIMIT_BYTES" ]; then mv "$log" "$log.1"; fi
-    setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$log" 2>&1 &
+    setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$log" 2>&1 9>&- &
     echo $! >"$RUN_DIR/$name.supervisor.pid"
 }
 
@@ -171,6 +207,7 @@ TEXT
 
 stop_stack() {
     local name stopped=()
+    end_orphans
     # The gateway first: it drains while what it needs is still there.
     for name in gateway mono model-service $(more_model_services) cache-service storage-service; do
         if alive "$RUN_DIR/$name.supervisor.pid"; then
@@ -252,6 +289,7 @@ wait_service() { # NAME PORT
 # are left out first and then drained.
 scale_stack() {
     local wanted number name index running
+    [ $# -gt 0 ] || fail "scale what?" "scale model-service=3"
     alive "$RUN_DIR/gateway.supervisor.pid" || fail "Nothing runs (start it: ./run_microservices.sh run)"
     [ -e "$MODEL_SERVICES" ] || fail "gateway.upstreams or discovery.file says which model services there are" "add them there, or unset it"
     for wanted in "$@"; do
@@ -286,6 +324,9 @@ update_stack() {
     alive "$RUN_DIR/gateway.supervisor.pid" || fail "Nothing runs (start it: ./run_microservices.sh run)"
     [ ${#services[@]} -gt 0 ] || services=(storage-service cache-service model-service)
     for name in "${services[@]}"; do
+        [[ " ${SERVICES[*]} " == *" $name "* ]] || fail "$(t "unknown service '%s'" "$name")" "$(t 'services: %s' "${SERVICES[*]}")"
+    done
+    for name in "${services[@]}"; do
         if [ "$name" != model-service ]; then
             stop_service "$name"
             start_service "$name"
@@ -316,7 +357,7 @@ doctor_stack() {
 clean_stack() {
     stop_stack
     local taken=${RUN_DIR:?}/bin
-    rm -rf "$RUN_DIR"/*.log "$RUN_DIR"/*.log.1 "$RUN_DIR"/*.pid "$RUN_DIR"/*.restarts "$RUN_DIR"/*.port "$MODEL_SERVICES" "$taken"
+    rm -rf "$RUN_DIR/lock" "$RUN_DIR"/*.log "$RUN_DIR"/*.log.1 "$RUN_DIR"/*.pid "$RUN_DIR"/*.restarts "$RUN_DIR"/*.port "$MODEL_SERVICES" "$taken"
     rmdir "$RUN_DIR" 2>/dev/null || true
     say "Removed logs and state; models and what was compiled are kept (llmo rm MODEL; rm -r target)"
 }
