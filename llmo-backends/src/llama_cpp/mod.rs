@@ -38,6 +38,8 @@ mod prompt;
 pub mod quantize;
 mod runtime;
 mod sizing;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 pub mod tune;
 mod vocabulary;
 mod weights;

@@ -18,7 +18,10 @@ pub(super) fn backend() -> Result<&'static LlamaBackend, String> {
         .get_or_init(|| {
             send_logs_to_tracing(LogOptions::default());
             super::kernels::load()?;
-            LlamaBackend::init().map_err(|e: LlamaCppError| e.to_string())
+            let backend = LlamaBackend::init().map_err(|e: LlamaCppError| e.to_string())?;
+            #[cfg(target_arch = "x86_64")]
+            super::tiles::install();
+            Ok(backend)
         })
         .as_ref()
         .map_err(|e| format!("llama.cpp does not start: {e}"))
