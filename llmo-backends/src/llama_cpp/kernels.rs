@@ -13,6 +13,7 @@ use super::runtime;
 #[non_exhaustive]
 pub struct Kernels {
     /// llama.cpp's names of what its kernels use, such as `AVX512_VNNI` or `AMX_INT8`. Only what the processor has too.
+    /// `LLMO_TILES` stands for llmo's own kernels for Q4_1 and Q8_0.
     pub features: Vec<String>,
     /// The library that was taken, such as `sapphirerapids`; `None` if the kernels are compiled in.
     pub variant: Option<String>,
@@ -34,7 +35,12 @@ impl Kernels {
             let text = |pointer| CStr::from_ptr(pointer).to_string_lossy().into_owned();
             (text(llama_cpp_sys_2::llama_print_system_info()), text(llama_cpp_sys_2::ggml_version()))
         });
-        Ok(Self { features: features(&info), variant: loaded_variant(), ggml })
+        let mut features = features(&info);
+        #[cfg(target_arch = "x86_64")]
+        if super::tiles::install() {
+            features.push("LLMO_TILES".into());
+        }
+        Ok(Self { features, variant: loaded_variant(), ggml })
     }
 
     /// Is this one of the features?
@@ -70,6 +76,8 @@ fn loaded_variant() -> Option<String> {
     None
 }
 
+#[cfg(feature = "dynamic-backends")]
+pub(super) use portable::loaded_library;
 #[cfg(feature = "dynamic-backends")]
 use portable::loaded_variant;
 
@@ -109,10 +117,17 @@ mod portable {
     }
 
     /// The library that llama.cpp took, from the list of what this process has mapped.
-    pub(super) fn loaded_variant() -> Option<String> {
+    pub(in super::super) fn loaded_library() -> Option<PathBuf> {
         let maps = fs::read_to_string("/proc/self/maps").ok()?;
-        let start = maps.find(PREFIX)? + PREFIX.len();
-        Some(maps[start..].split(".so").next()?.to_owned())
+        let line = maps.lines().find(|line| line.contains(PREFIX))?;
+        Some(PathBuf::from(&line[line.find('/')?..]))
+    }
+
+    /// What is between `libggml-cpu-` and `.so` of its name.
+    pub(super) fn loaded_variant() -> Option<String> {
+        let library = loaded_library()?;
+        let name = library.file_name()?.to_str()?;
+        Some(name.strip_prefix(PREFIX)?.split(".so").next()?.to_owned())
     }
 }
 

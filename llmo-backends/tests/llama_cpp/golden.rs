@@ -1,11 +1,11 @@
 //! The same tokens as llama.cpp's own server, recorded by `benches/peers/identity.sh`.
 
-use llmo_backends::llama_cpp::{KvType, LlamaCpp};
+use llmo_backends::llama_cpp::{Kernels, KvType, LlamaCpp};
 use llmo_core::GenerateRequest;
 use llmo_core::model::{FinishReason, Message, Prompt, TokenId};
 use serde::Deserialize;
 
-use crate::support::{load, options, run, shared};
+use crate::support::{alone_with, load, options, run, shared};
 
 /// Other CPUs use other kernels, which round differently, and so may another version of llama.cpp; this model's quantised
 /// activations make much of it. A token may then differ from the golden one only where both were about equally likely:
@@ -52,6 +52,9 @@ fn golden() -> Golden {
 
 /// Does llama.cpp compute here with the kernels that the golden answers were made with?
 fn same_kernels(golden: &Golden) -> bool {
+    if Kernels::active().unwrap().has("LLMO_TILES") {
+        return false;
+    }
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let can = |feature: &str| cpu.lines().find(|line| line.starts_with("flags")).is_some_and(|f| f.contains(feature));
     let same = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"]
@@ -88,6 +91,10 @@ async fn near_ties(model: &LlamaCpp, case: &Case, max_tokens: u32) -> Vec<(usize
 
 #[tokio::test]
 async fn greedy_output_is_that_of_llama_cpp_s_own_server() {
+    check_greedy_output().await;
+}
+
+async fn check_greedy_output() {
     let golden = golden();
     let model = shared();
     let (mut identical, mut places, mut tokens) = (0, 0, 0);
@@ -106,6 +113,19 @@ async fn greedy_output_is_that_of_llama_cpp_s_own_server() {
     if same_kernels(&golden) {
         assert!(identical >= IDENTICAL_AT_LEAST, "only {identical} answers are identical");
     }
+}
+
+/// llmo's own kernels add up in another order.
+#[test]
+fn without_llmo_s_own_kernels_greedy_output_is_that_of_llama_cpp_s_own_server() {
+    alone_with(&[("LLMO_TILED_KERNELS", "off")], "golden::child_greedy_output");
+}
+
+#[tokio::test]
+#[ignore = "run by `alone_with`"]
+async fn child_greedy_output() {
+    assert!(!Kernels::active().unwrap().has("LLMO_TILES"));
+    check_greedy_output().await;
 }
 
 #[tokio::test]

@@ -63,9 +63,15 @@ pub(crate) async fn until(model: &LlamaCpp, what: impl Fn(&Load) -> bool) {
 
 /// Runs an ignored test of this program in a process of its own, where no other test loads engines.
 pub(crate) fn alone(test: &str) {
+    alone_with(&[], test);
+}
+
+/// The same, with environment variables.
+pub(crate) fn alone_with(variables: &[(&str, &str)], test: &str) {
     let program = std::env::current_exe().expect("this program has a path");
     let output = std::process::Command::new(program)
         .args(["--exact", test, "--ignored", "--nocapture"])
+        .envs(variables.iter().copied())
         .output()
         .expect("this program runs");
     let text = String::from_utf8_lossy(&output.stdout);

@@ -69,7 +69,7 @@ fn child_quick_tuning_ends_is_remembered_and_explicit_options_win() {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {
-        let request = GenerateRequest::ask("What is the capital of France?").max_tokens(12);
+        let request = GenerateRequest::ask("What's the capital of France? Answer in one word.").max_tokens(12);
         support::run(&model, request).await.unwrap().0.text
     });
     assert!(answer.contains("Paris"), "{answer}");
