@@ -110,7 +110,8 @@ class Server:
             pid = family.pop()
             try:
                 status = Path(f"/proc/{pid}/status").read_text()
-                family += [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    family += [int(c) for c in (task / "children").read_text().split()]
             except OSError:
                 continue
             kib += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))

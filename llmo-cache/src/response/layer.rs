@@ -95,6 +95,10 @@ impl Model for ResponseCache {
         self.inner.info()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&*self.inner)
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         let Some(key) = self.key(&request) else {
             self.stats.looked_up(CacheStatus::Bypass);
@@ -124,26 +128,6 @@ impl Model for ResponseCache {
 
     async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
         self.embed_cached(request).await
-    }
-
-    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        self.inner.tokenize(text, options).await
-    }
-
-    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        self.inner.detokenize(tokens).await
-    }
-
-    async fn render(&self, request: GenerateRequest) -> Result<String> {
-        self.inner.render(request).await
-    }
-
-    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
-        self.inner.rerank(request).await
-    }
-
-    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -9,10 +9,7 @@ use async_trait::async_trait;
 use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::model::{
-    EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelError, ModelInfo,
-    Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
-};
+use crate::model::{Event, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo, Result};
 
 /// How much at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +82,10 @@ impl Model for Limit {
         self.inner.info()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&*self.inner)
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         // An invalid request is refused as such, also when everything is full.
         request.validate()?;
@@ -96,30 +97,6 @@ impl Model for Limit {
         let stream = self.inner.generate(request).await?;
         let origin = stream.origin.clone();
         Ok(EventStream::new(Placed { stream, place: Some(place) }).with_origin(origin))
-    }
-
-    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
-        self.inner.embed(request).await
-    }
-
-    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        self.inner.tokenize(text, options).await
-    }
-
-    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        self.inner.detokenize(tokens).await
-    }
-
-    async fn render(&self, request: GenerateRequest) -> Result<String> {
-        self.inner.render(request).await
-    }
-
-    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
-        self.inner.rerank(request).await
-    }
-
-    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use futures::Stream;
 
 use crate::model::{
-    Delta, EmbedRequest, Embeddings, Event, EventStream, Finish, GenerateRequest, KeepAlive, Load, Model, ModelError,
-    ModelInfo, Origin, Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
+    Delta, Event, EventStream, Finish, GenerateRequest, Load, Model, ModelError, ModelInfo, Origin, Result,
 };
 
 /// Wants to know about generations: metrics, logs, traces.
@@ -69,6 +68,10 @@ impl Model for Observe {
         self.inner.info()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&*self.inner)
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         let started = self.observer.started(self.inner.info(), &request, Instant::now());
         let mut watch = Watch(Some(started));
@@ -83,30 +86,6 @@ impl Model for Observe {
                 Err(error)
             }
         }
-    }
-
-    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
-        self.inner.embed(request).await
-    }
-
-    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        self.inner.tokenize(text, options).await
-    }
-
-    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        self.inner.detokenize(tokens).await
-    }
-
-    async fn render(&self, request: GenerateRequest) -> Result<String> {
-        self.inner.render(request).await
-    }
-
-    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
-        self.inner.rerank(request).await
-    }
-
-    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

@@ -20,6 +20,11 @@ pub trait Model: Send + Sync {
     /// What this model is and can do. Cheap.
     fn info(&self) -> &ModelInfo;
 
+    /// Of a layer: the model that it stands before. Whatever a layer does not implement, that one does.
+    fn inner(&self) -> Option<&dyn Model> {
+        None
+    }
+
     /// Generates text.
     ///
     /// # Errors
@@ -31,8 +36,10 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::Unsupported`] unless `info().capabilities.embed`.
     async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
-        let _ = request;
-        Err(ModelError::unsupported(self.info(), "embeddings"))
+        match self.inner() {
+            Some(inner) => inner.embed(request).await,
+            None => Err(ModelError::unsupported(self.info(), "embeddings")),
+        }
     }
 
     /// Splits text into the model's tokens.
@@ -40,8 +47,10 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::Unsupported`] where the backend has no tokenizer at hand.
     async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        let _ = (text, options);
-        Err(ModelError::unsupported(self.info(), "tokenization"))
+        match self.inner() {
+            Some(inner) => inner.tokenize(text, options).await,
+            None => Err(ModelError::unsupported(self.info(), "tokenization")),
+        }
     }
 
     /// The text of a sequence of tokens, special tokens left out.
@@ -49,8 +58,10 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::InvalidRequest`] for a token outside the vocabulary, [`ModelError::Unsupported`] as above.
     async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        let _ = tokens;
-        Err(ModelError::unsupported(self.info(), "detokenization"))
+        match self.inner() {
+            Some(inner) => inner.detokenize(tokens).await,
+            None => Err(ModelError::unsupported(self.info(), "detokenization")),
+        }
     }
 
     /// The text that the model is given for this request: the chat template applied to its messages and tools.
@@ -58,8 +69,10 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::Unsupported`] without a chat template, [`ModelError::InvalidRequest`] if the template refuses.
     async fn render(&self, request: GenerateRequest) -> Result<String> {
-        let _ = request;
-        Err(ModelError::unsupported(self.info(), "rendering of its chat template"))
+        match self.inner() {
+            Some(inner) => inner.render(request).await,
+            None => Err(ModelError::unsupported(self.info(), "rendering of its chat template")),
+        }
     }
 
     /// How well each document answers the query: one score a document, in order; higher is better.
@@ -67,8 +80,10 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::Unsupported`] unless `info().capabilities.rerank`.
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
-        let _ = request;
-        Err(ModelError::unsupported(self.info(), "reranking"))
+        match self.inner() {
+            Some(inner) => inner.rerank(request).await,
+            None => Err(ModelError::unsupported(self.info(), "reranking")),
+        }
     }
 
     /// Loads the model if it comes and goes and isn't in memory, and says how long it stays there after its last use:
@@ -77,8 +92,10 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// Those of loading; [`ModelError::Unsupported`] for unloading what may not be unloaded.
     async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        let _ = keep_alive;
-        Ok(())
+        match self.inner() {
+            Some(inner) => inner.keep(keep_alive).await,
+            None => Ok(()),
+        }
     }
 
     /// How busy the model is right now: what a router needs. Cheap; may be a little stale.
@@ -86,6 +103,6 @@ pub trait Model: Send + Sync {
 
     /// The process that the model runs in, if it has one of its own. Cheap.
     fn process(&self) -> Option<Process> {
-        None
+        self.inner().and_then(Model::process)
     }
 }

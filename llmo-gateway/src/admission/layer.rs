@@ -116,6 +116,10 @@ impl Model for Admit {
         self.inner.info()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&*self.inner)
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         // An invalid request is refused as such, also when everything is full.
         request.validate()?;
@@ -135,25 +139,9 @@ impl Model for Admit {
         self.inner.embed(request).await
     }
 
-    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        self.inner.tokenize(text, options).await
-    }
-
-    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        self.inner.detokenize(tokens).await
-    }
-
-    async fn render(&self, request: GenerateRequest) -> Result<String> {
-        self.inner.render(request).await
-    }
-
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
         self.reads(request.tenant.as_deref(), &request.documents).await?;
         self.inner.rerank(request).await
-    }
-
-    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

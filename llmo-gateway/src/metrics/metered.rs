@@ -32,6 +32,10 @@ impl Model for Metered {
         self.inner.info()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&*self.inner)
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         let running = self.traffic.begin();
         let answer = self.inner.generate(request).await.inspect_err(|error| running.failed(error))?;
@@ -49,25 +53,9 @@ impl Model for Metered {
         self.inner.embed(request).await.inspect_err(|error| running.failed(error))
     }
 
-    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        self.inner.tokenize(text, options).await
-    }
-
-    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        self.inner.detokenize(tokens).await
-    }
-
-    async fn render(&self, request: GenerateRequest) -> Result<String> {
-        self.inner.render(request).await
-    }
-
     async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
         let running = self.traffic.begin();
         self.inner.rerank(request).await.inspect_err(|error| running.failed(error))
-    }
-
-    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        self.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {

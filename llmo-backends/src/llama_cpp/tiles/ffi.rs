@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 
 use llama_cpp_sys_2 as sys;
 
-use super::layout::{BLOCK, Kind, ROWS, pack};
-use super::product::{Product, Team};
+use super::layout::pack;
+use super::operations::{claims, compute, matrix, supports, work_size};
 use super::symbols::Symbols;
 
 /// `struct ggml_backend_buffer_type`.
@@ -53,12 +53,12 @@ struct Buffer {
 
 /// `struct ggml_compute_params`.
 #[repr(C)]
-struct Params {
-    thread: c_int,
-    threads: c_int,
+pub(super) struct Params {
+    pub(super) thread: c_int,
+    pub(super) threads: c_int,
     memory_size: usize,
-    memory: *mut c_void,
-    pool: *mut c_void,
+    pub(super) memory: *mut c_void,
+    pub(super) pool: *mut c_void,
     reference: bool,
 }
 
@@ -166,109 +166,24 @@ unsafe extern "C" fn set_tensor(
     }
 }
 
-/// Kind, blocks of a row, and rows of weights that can be packed.
-fn matrix(tensor: &sys::ggml_tensor) -> Option<(Kind, usize, usize)> {
-    let kind = match tensor.type_ {
-        sys::GGML_TYPE_Q4_1 => Kind::Q4_1,
-        sys::GGML_TYPE_Q8_0 => Kind::Q8_0,
-        _ => return None,
-    };
-    let [values, rows, 1, 1] = tensor.ne else { return None };
-    let (values, rows) = (usize::try_from(values).ok()?, usize::try_from(rows).ok()?);
-    let fits = rows > 0 && rows.is_multiple_of(ROWS) && values > 0 && values.is_multiple_of(BLOCK);
-    fits.then_some((kind, values / BLOCK, rows))
+/// Is this a tensor of ours?
+pub(super) unsafe fn is_ours(tensor: &sys::ggml_tensor) -> bool {
+    // SAFETY: a tensor's buffer is there or null.
+    let buffer = unsafe { tensor.buffer.cast::<Buffer>().as_ref() };
+    let ours = REGISTERED.get().map(|registered| registered.buffer_type.cast());
+    buffer.is_some_and(|buffer| Some(buffer.buffer_type) == ours)
 }
 
-/// Is this a product with weights of ours?
-unsafe extern "C" fn claims(op: *const sys::ggml_tensor) -> bool {
-    // SAFETY: ggml gives an operation of a graph; its sources and their buffers are there or null.
+/// Can the processor read this tensor as it lies? One without a buffer will be put where it can.
+pub(super) unsafe fn is_on_host(tensor: &sys::ggml_tensor) -> bool {
+    // SAFETY: as above.
     unsafe {
-        let op = &*op;
-        if op.op != sys::GGML_OP_MUL_MAT {
-            return false;
-        }
-        let [Some(weights), Some(_), ..] = op.src.map(|source| source.as_ref()) else { return false };
-        let buffer = weights.buffer.cast::<Buffer>().as_ref();
-        let ours = REGISTERED.get().map(|registered| registered.buffer_type.cast());
-        buffer.is_some_and(|buffer| Some(buffer.buffer_type) == ours)
+        let buffer = tensor.buffer.cast::<Buffer>().as_ref();
+        buffer.is_none_or(|buffer| sys::ggml_backend_buft_is_host(buffer.buffer_type))
     }
 }
 
-unsafe extern "C" fn supports(op: *const sys::ggml_tensor) -> bool {
-    // SAFETY: as in `claims`, which has seen both sources.
-    unsafe {
-        if !claims(op) {
-            return false;
-        }
-        let (weights, values) = (&*(*op).src[0], &*(*op).src[1]);
-        let on_host =
-            values.buffer.is_null() || sys::ggml_backend_buft_is_host((*values.buffer.cast::<Buffer>()).buffer_type);
-        let plain = values.type_ == sys::GGML_TYPE_F32 && values.nb[0] == size_of::<f32>();
-        on_host && plain && matrix(weights).is_some()
-    }
-}
-
-fn product(op: &sys::ggml_tensor, weights: &sys::ggml_tensor, values: &sys::ggml_tensor) -> Option<Product> {
-    let (kind, blocks, rows) = matrix(weights)?;
-    let [length, columns @ ..] = values.ne;
-    let columns = columns.iter().try_fold(1, |product, &count| Some(usize::try_from(count).ok()? * product))?;
-    let fits = usize::try_from(length) == Ok(blocks * BLOCK) && op.nb[0] == size_of::<f32>();
-    fits.then_some(Product { kind, blocks, rows, columns })
-}
-
-unsafe extern "C" fn work_size(threads: c_int, op: *const sys::ggml_tensor, size: *mut usize) -> bool {
-    // SAFETY: as in `supports`; `size` is ggml's.
-    unsafe {
-        let Some(product) = product(&*op, &*(*op).src[0], &*(*op).src[1]) else { return false };
-        *size = product.memory(usize::try_from(threads).unwrap_or(1));
-    }
-    true
-}
-
-impl Team for (&Params, &Symbols) {
-    fn place(&self) -> (usize, usize) {
-        let number = |value: c_int| usize::try_from(value).unwrap_or(0);
-        (number(self.0.thread), number(self.0.threads).max(1))
-    }
-
-    fn wait(&self) {
-        // SAFETY: the pool is the one that this thread belongs to.
-        unsafe { (self.1.barrier)(self.0.pool) }
-    }
-
-    fn set(&self, value: usize) {
-        // SAFETY: as above.
-        unsafe { (self.1.set_chunk)(self.0.pool, c_int::try_from(value).unwrap_or(c_int::MAX)) }
-    }
-
-    fn next(&self) -> usize {
-        // SAFETY: as above.
-        usize::try_from(unsafe { (self.1.add_chunk)(self.0.pool, 1) }).unwrap_or(usize::MAX)
-    }
-}
-
-unsafe extern "C" fn compute(params: *const Params, op: *mut sys::ggml_tensor) -> bool {
-    // SAFETY: ggml calls this on all threads of a pool for an operation that `supports` has seen, with the memory that
-    // `work_size` asked for; rows of both tensors lie where their strides say.
-    unsafe {
-        let (params, op) = (&*params, &*op);
-        let (weights, values) = (&*op.src[0], &*op.src[1]);
-        let Some(Registered { symbols, .. }) = REGISTERED.get() else { return false };
-        let Some(product) = product(op, weights, values) else { return false };
-        let tiles = weights.data.cast::<u8>().cast_const();
-        let row_of = |tensor: &sys::ggml_tensor, column: usize| {
-            let size = tensor.ne.map(|count| usize::try_from(count).unwrap_or(1).max(1));
-            let (first, rest) = (column % size[1], column / size[1]);
-            let offset = first * tensor.nb[1] + rest % size[2] * tensor.nb[2] + rest / size[2] * tensor.nb[3];
-            tensor.data.cast::<u8>().add(offset).cast::<f32>()
-        };
-        product.compute(
-            &(params, symbols),
-            tiles,
-            params.memory.cast(),
-            |column| row_of(values, column).cast_const(),
-            |column| row_of(op, column),
-        );
-    }
-    true
+/// Functions of ggml's, once [`register`] was called.
+pub(super) fn symbols() -> Option<Symbols> {
+    REGISTERED.get().map(|registered| registered.symbols)
 }

@@ -12,11 +12,16 @@
 //! Tiles are copies in memory of their own, where llama.cpp would map the file.
 
 mod activations;
+mod attention;
 mod avx512;
 mod ffi;
 mod layout;
+#[cfg(test)]
+mod numbers;
+mod operations;
 mod product;
 mod symbols;
+mod transpose;
 
 use std::sync::OnceLock;
 

@@ -21,10 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::model::{
-    CacheUse, EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Ranking,
-    RerankRequest, Result, TokenId, TokenizeOptions,
-};
+use crate::model::{CacheUse, EventStream, GenerateRequest, Load, Model, ModelInfo, Result};
 use identity::Identity;
 use run::Run;
 use subscriber::Subscriber;
@@ -113,36 +110,16 @@ impl Model for Coalesce {
         self.shared.inner.info()
     }
 
+    fn inner(&self) -> Option<&dyn Model> {
+        Some(&*self.shared.inner)
+    }
+
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         if !request.is_deterministic() || request.cache != CacheUse::Default {
             return self.shared.inner.generate(request).await;
         }
         request.validate()?;
         Subscriber::join(Arc::clone(&self.shared), request).accepted().await
-    }
-
-    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
-        self.shared.inner.embed(request).await
-    }
-
-    async fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<TokenId>> {
-        self.shared.inner.tokenize(text, options).await
-    }
-
-    async fn detokenize(&self, tokens: &[TokenId]) -> Result<String> {
-        self.shared.inner.detokenize(tokens).await
-    }
-
-    async fn render(&self, request: GenerateRequest) -> Result<String> {
-        self.shared.inner.render(request).await
-    }
-
-    async fn rerank(&self, request: RerankRequest) -> Result<Ranking> {
-        self.shared.inner.rerank(request).await
-    }
-
-    async fn keep(&self, keep_alive: KeepAlive) -> Result<()> {
-        self.shared.inner.keep(keep_alive).await
     }
 
     fn load(&self) -> Load {
