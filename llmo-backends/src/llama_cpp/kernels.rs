@@ -50,6 +50,20 @@ impl Kernels {
     }
 }
 
+/// Does attention round alike for all runs of tokens, however a prompt is cut? It does where llmo computes it: with heads of
+/// this many values, in models that add nothing to its scores.
+pub(super) fn rounds_alike(architecture: &str, head: u32) -> bool {
+    /// Without biases by position, caps on scores, or sinks.
+    const PLAIN: [&str; 6] = ["llama", "mistral3", "phi3", "qwen2", "qwen3", "smollm3"];
+    #[cfg(target_arch = "x86_64")]
+    return PLAIN.contains(&architecture) && super::tiles::computes_attention(head);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (PLAIN, architecture, head);
+        false
+    }
+}
+
 /// The features in llama.cpp's `CPU : AVX2 = 1 | AMX_INT8 = 1 | `.
 fn features(info: &str) -> Vec<String> {
     let cpu = info.split("CPU : ").nth(1).unwrap_or_default();

@@ -16,7 +16,7 @@ use super::prompt::PromptEncoder;
 use super::sizing::{self, ModelSize};
 use super::vocabulary::Vocabulary;
 use super::weights::Weights;
-use super::{Kernels, LlamaCpp, held, runtime, tune};
+use super::{Kernels, LlamaCpp, held, kernels, runtime, tune};
 
 /// A file that llama.cpp has loaded, still without a context.
 pub(super) struct Opened {
@@ -60,6 +60,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
     let template = model.chat_template(None).ok().and_then(|template| template.to_string().ok());
     let prompts = PromptEncoder::new(&id, vocabulary.clone(), template.as_deref());
     let info = info(id, &options, &weights, &model, &shape, &prompts);
+    let steady = kernels::rounds_alike(&weights.architecture, size.head);
     let limits = Limits { requests: options.max_queue as usize, tokens: options.max_queued_tokens };
     let mailbox = Arc::new(Mailbox::new(limits, shape.slots));
     let settings = Settings {
@@ -69,7 +70,7 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions) -> Result<LlamaCpp, Mo
         prefill_chunk: shape.prefill_chunk,
         speculation: options.speculation,
         reader_patience: options.reader_patience,
-        rounding: Rounding::of(shape.kv_type, shape.flash_attention, options.exact_reuse),
+        rounding: Rounding::of(shape.kv_type, shape.flash_attention, steady, options.exact_reuse),
     };
     let archive = archive(&options, &shape, &mailbox);
     let thread = start(model, adapter, shape, settings, Arc::clone(&mailbox), archive)?;

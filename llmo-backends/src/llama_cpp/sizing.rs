@@ -41,6 +41,8 @@ pub(super) struct ModelSize {
     pub(super) trained_for: u32,
     /// Keys and values of one token, over all layers.
     pub(super) kv_values: u64,
+    /// Values of a head's key, and of its value; 0 if these differ.
+    pub(super) head: u32,
 }
 
 impl ModelSize {
@@ -51,7 +53,9 @@ impl ModelSize {
             stored.ok().and_then(|text| text.parse().ok()).unwrap_or(per_head)
         };
         let heads = u64::from(model.n_layer()) * u64::from(model.n_head_kv());
-        Self { trained_for: model.n_ctx_train(), kv_values: heads * (length("key") + length("value")) }
+        let (key, value) = (length("key"), length("value"));
+        let head = if key == value { u32::try_from(key).unwrap_or(0) } else { 0 };
+        Self { trained_for: model.n_ctx_train(), kv_values: heads * (key + value), head }
     }
 
     /// Bytes of the KV cache of a context of this shape.
@@ -67,7 +71,7 @@ impl ModelSize {
 /// # Errors
 /// [`ModelError::InvalidRequest`], naming the option that is out of range.
 pub fn kv_cache_bytes(options: &LlamaCppOptions, trained_for: u32, kv_values: u64) -> Result<u64, ModelError> {
-    let size = ModelSize { trained_for, kv_values };
+    let size = ModelSize { trained_for, kv_values, head: 0 };
     Ok(size.kv_bytes(&shape(options, size)?))
 }
 
@@ -149,9 +153,9 @@ mod tests {
     use super::*;
 
     /// SmolLM2-135M: 23 KB a token.
-    const SMALL: ModelSize = ModelSize { trained_for: 8192, kv_values: 30 * 3 * 128 };
+    const SMALL: ModelSize = ModelSize { trained_for: 8192, kv_values: 30 * 3 * 128, head: 64 };
     /// Llama 3.1 8B: 128 KiB a token.
-    const LARGE: ModelSize = ModelSize { trained_for: 131_072, kv_values: 32 * 8 * 256 };
+    const LARGE: ModelSize = ModelSize { trained_for: 131_072, kv_values: 32 * 8 * 256, head: 128 };
 
     fn options(set: impl FnOnce(&mut LlamaCppOptions)) -> LlamaCppOptions {
         let mut options = LlamaCppOptions { kv_budget_bytes: 4 << 30, ..LlamaCppOptions::default() };

@@ -77,16 +77,34 @@ async fn near_ties(model: &LlamaCpp, case: &Case, max_tokens: u32) -> Vec<(usize
         let (answer, _) = run(model, request).await.unwrap();
         let golden = &case.tokens[done..];
         let Some(place) = (0..golden.len()).find(|&i| answer.tokens.get(i) != Some(&golden[i])) else { return ties };
-        // An answer that ends early has no log probability there; an end is rarely a matter of rounding.
-        let ours = answer.logprobs.get(place).unwrap_or_else(|| panic!("the answer ends at {}", done + place));
-        let theirs = ours.top.iter().find(|alternative| alternative.token == golden[place]);
-        ties.push((done + place, theirs.map_or(f32::INFINITY, |theirs| ours.logprob - theirs.logprob)));
+        let gap = if let Some(ours) = answer.logprobs.get(place) {
+            let theirs = ours.top.iter().find(|alternative| alternative.token == golden[place]);
+            theirs.map_or(f32::INFINITY, |theirs| ours.logprob - theirs.logprob)
+        } else {
+            let before = case.prompt_tokens.iter().chain(&case.tokens[..done + place]).copied().collect();
+            gap_to_the_end(model, before, golden[place]).await
+        };
+        ties.push((done + place, gap));
         done += place + 1;
         if done == case.tokens.len() {
             return ties;
         }
         prompt = Prompt::Tokens(case.prompt_tokens.iter().chain(&case.tokens[..done]).copied().collect());
     }
+}
+
+/// By how much the model prefers to end here, if it does, to going on with `token`.
+async fn gap_to_the_end(model: &LlamaCpp, before: Vec<TokenId>, token: TokenId) -> f32 {
+    // The two tokens that end this model's answers.
+    const ENDS: [TokenId; 2] = [0, 2];
+    let mut request = GenerateRequest::new(Prompt::Tokens(before)).max_tokens(1);
+    request.logprobs = Some(20);
+    // A bias does not change the log probabilities that are reported.
+    request.sampling.logit_bias = ENDS.iter().map(|&end| (end, -100.0)).collect();
+    let (answer, _) = run(model, request).await.unwrap();
+    let Some(best) = answer.logprobs.first().filter(|best| best.token == token) else { return f32::INFINITY };
+    let ends = best.top.iter().filter(|alternative| ENDS.contains(&alternative.token));
+    ends.map(|end| end.logprob - best.logprob).fold(0.0, f32::max)
 }
 
 #[tokio::test]

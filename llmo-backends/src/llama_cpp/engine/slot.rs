@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_a_run_of_another_kind_appended_is_not_reused_nor_what_follows() {
-        let tiles = Rounding::of(KvType::F16, true, true);
+        let tiles = Rounding::of(KvType::F16, true, false, true);
         let mut slot = Slot::new(Instant::now());
         slot.append(0..128, 128, tiles);
         slot.append(0..70, 70, tiles);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_short_prompt_and_its_output_are_of_one_kind() {
-        let tiles = Rounding::of(KvType::F16, true, true);
+        let tiles = Rounding::of(KvType::F16, true, false, true);
         let mut slot = Slot::new(Instant::now());
         slot.append(0..20, 20, tiles);
         slot.append([1], 1, tiles);

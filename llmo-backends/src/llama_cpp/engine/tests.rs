@@ -129,7 +129,7 @@ impl Bench {
         let mailbox = Arc::new(Mailbox::new(Limits { requests: queue, tokens: 100_000 }, slots));
         let table = (0..VOCABULARY).map(|token| (format!("{token} ").into_bytes(), token == END));
         let table = Arc::new(TokenTable::new(table));
-        let rounding = Rounding::of(KvType::Q8_0, true, true);
+        let rounding = Rounding::of(KvType::Q8_0, true, false, true);
         let settings =
             Settings { table, slots, context_length: 4096, prefill_chunk: 128, speculation, reader_patience, rounding };
         let fake = Fake { control: Arc::clone(&control), caches: HashMap::new(), rows: Vec::new() };

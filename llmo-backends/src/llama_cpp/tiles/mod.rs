@@ -1,4 +1,5 @@
-//! Matrix products for weights that llama.cpp has no tiled kernel for on this processor: Q4_1 and Q8_0 on x86-64 with AVX-512 VNNI.
+//! Kernels of our own for x86-64 with AVX-512 VNNI: matrix products for weights that llama.cpp has no tiled kernel for there, Q4_1
+//! and Q8_0, and attention (`attention`).
 //!
 //! llama.cpp multiplies such weights row by row with dot products, so that a batch of 32 tokens reads and unpacks all weights
 //! 32 times. Here they are turned into tiles of 16 rows when a model is loaded (`layout`), and a tile is multiplied with up to
@@ -29,6 +30,11 @@ use std::sync::OnceLock;
 pub(super) fn install() -> bool {
     static INSTALLED: OnceLock<bool> = OnceLock::new();
     *INSTALLED.get_or_init(|| is_wanted() && avx512::is_supported() && ffi::register())
+}
+
+/// Is attention with heads of this many values computed here, with keys and values of 16 and of 8 bits?
+pub(super) fn computes_attention(head: u32) -> bool {
+    install() && head.is_multiple_of(32) && (32..=attention::LONGEST_HEAD).contains(&(head as usize))
 }
 
 fn is_wanted() -> bool {

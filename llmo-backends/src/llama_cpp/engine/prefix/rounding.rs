@@ -13,6 +13,8 @@
 //! kind that it would be read in itself, and leaves enough unread for a last run of that kind. With an 8-bit cache that
 //! is everything but the last token; with 16 bits and flash attention, the last 64 tokens of a prompt are always read,
 //! and what was generated is read again when a conversation goes on (at the speed of prompts, not of generation).
+//!
+//! llmo's own attention (`llama_cpp/tiles`) rounds all runs alike, so where it computes, everything but the last token is reused.
 
 use crate::llama_cpp::options::KvType;
 
@@ -23,10 +25,12 @@ pub(in super::super::super) struct Rounding {
 }
 
 impl Rounding {
-    /// What llama.cpp's CPU kernels do. If output need not be `exact`, everything counts as alike.
-    pub(in super::super::super) fn of(kv_type: KvType, flash_attention: bool, exact: bool) -> Self {
+    /// What llama.cpp's CPU kernels do, or ours where flash attention is `steady`. If output need not be `exact`, everything
+    /// counts as alike.
+    pub(in super::super::super) fn of(kv_type: KvType, flash_attention: bool, steady: bool, exact: bool) -> Self {
         let long = match (kv_type, flash_attention) {
             _ if !exact => 1,
+            (_, true) if steady => 1,
             (KvType::Q8_0, _) => 1,
             (KvType::F16, false) => 2,
             (KvType::F16, true) => 64,
@@ -54,17 +58,19 @@ mod tests {
 
     #[test]
     fn where_all_runs_are_alike_all_but_the_last_token_is_reused() {
-        let rounding = Rounding::of(KvType::Q8_0, true, true);
+        let rounding = Rounding::of(KvType::Q8_0, true, false, true);
         assert!(rounding.is_long(1));
         assert_eq!(rounding.reusable(100, true, 100), 99);
         assert_eq!(rounding.reusable(50, true, 100), 50);
         assert_eq!(rounding.reusable(1, true, 1), 0);
-        assert_eq!(Rounding::of(KvType::F16, true, false), rounding);
+        assert_eq!(Rounding::of(KvType::F16, true, false, false), rounding);
+        assert_eq!(Rounding::of(KvType::F16, true, true, true), rounding);
+        assert_ne!(Rounding::of(KvType::F16, false, true, true), rounding, "plain attention is llama.cpp's");
     }
 
     #[test]
     fn with_tiles_a_whole_tile_is_left_to_read() {
-        let rounding = Rounding::of(KvType::F16, true, true);
+        let rounding = Rounding::of(KvType::F16, true, false, true);
         assert_eq!(rounding.reusable(300, true, 300), 236);
         assert_eq!(rounding.reusable(200, true, 300), 200);
         assert_eq!(rounding.reusable(30, true, 64), 0);
@@ -72,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_was_computed_otherwise_is_not_reused() {
-        let rounding = Rounding::of(KvType::F16, true, true);
+        let rounding = Rounding::of(KvType::F16, true, false, true);
         assert_eq!(rounding.reusable(40, true, 50), 0, "a short prompt is read in a short run");
         assert_eq!(rounding.reusable(40, false, 50), 40);
         assert_eq!(rounding.reusable(50, false, 50), 49);
