@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use llmo_core::model::{
-    CacheStatus, CacheUse, Event, EventStream, KeepAlive, Load, Model, ModelInfo, Origin, Ranking, RerankRequest,
-    Result, TokenId, TokenizeOptions,
-};
+use llmo_core::model::{CacheStatus, CacheUse, Event, EventStream, Load, Model, ModelInfo, Origin, Result};
 use llmo_core::{Cache, CacheKey, EmbedRequest, Embeddings, GenerateRequest, PutOptions};
 use tokio::sync::Semaphore;
 

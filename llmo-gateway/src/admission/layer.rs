@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::Stream;
 use llmo_core::model::{
-    EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelError, ModelInfo,
-    Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
+    EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo, Ranking,
+    RerankRequest, Result,
 };
 use parking_lot::Mutex;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use llmo_core::model::{
-    EmbedRequest, Embeddings, EventStream, GenerateRequest, KeepAlive, Load, Model, ModelInfo, Models, PullStream,
-    Ranking, RerankRequest, Result, RunningModel, TokenId, TokenizeOptions,
+    EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelInfo, Models, PullStream, Ranking,
+    RerankRequest, Result, RunningModel,
 };
 
 use super::Traffic;
