@@ -7,11 +7,11 @@
 //! own kernels round differently for short and for long runs, and sum 16-bit values in 16 bits.
 
 use std::arch::x86_64::{
-    __m512, _CMP_GT_OQ, _CMP_NEQ_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm256_loadu_si256,
-    _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_fmadd_ps,
-    _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
-    _mm512_sub_ps,
+    __m512, _CMP_EQ_OQ, _CMP_GT_OQ, _CMP_LT_OQ, _CMP_NEQ_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
+    _mm_loadu_si128, _mm256_loadu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps,
+    _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps,
+    _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use super::transpose::transpose;
@@ -236,7 +236,7 @@ impl Attention {
             for key in 0..KEYS {
                 let value = operands.value(first + key, item.kv_head, item.stream);
                 for at in (0..self.head).step_by(16) {
-                    _mm512_storeu_ps(scratch.values.add(key * self.head + at), sixteen(self.stored, value, at));
+                    _mm512_storeu_ps(scratch.values.add(key * self.head + at), finite(sixteen(self.stored, value, at)));
                 }
             }
         }
@@ -350,8 +350,8 @@ unsafe fn weigh(scores: *mut f32, mask: Option<*const u16>, running: &mut Runnin
     unsafe {
         let (mut low, mut high) = (_mm512_loadu_ps(scores), _mm512_loadu_ps(scores.add(16)));
         if let Some(mask) = mask {
-            low = _mm512_add_ps(low, _mm512_cvtph_ps(_mm256_loadu_si256(mask.cast())));
-            high = _mm512_add_ps(high, _mm512_cvtph_ps(_mm256_loadu_si256(mask.add(16).cast())));
+            low = masked(low, _mm512_cvtph_ps(_mm256_loadu_si256(mask.cast())));
+            high = masked(high, _mm512_cvtph_ps(_mm256_loadu_si256(mask.add(16).cast())));
         }
         let most = running.most.max(_mm512_reduce_max_ps(_mm512_max_ps(low, high)));
         if most == f32::NEG_INFINITY {
@@ -369,6 +369,20 @@ unsafe fn weigh(scores: *mut f32, mask: Option<*const u16>, running: &mut Runnin
         running.total = running.total.mul_add(running.correction, _mm512_reduce_add_ps(_mm512_add_ps(low, high)));
         running.most = most;
     }
+}
+
+/// Scores with their mask. Whatever a hidden cell holds, its score is minus infinity.
+#[target_feature(enable = "avx512f")]
+fn masked(scores: __m512, mask: __m512) -> __m512 {
+    let hidden = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(mask, _mm512_set1_ps(f32::NEG_INFINITY));
+    _mm512_mask_mov_ps(_mm512_add_ps(scores, mask), hidden, mask)
+}
+
+/// Zero instead of what is not finite: a hidden cell may hold anything, and its weight of zero would not take that away.
+#[target_feature(enable = "avx512f,avx512dq")]
+fn finite(values: __m512) -> __m512 {
+    let finite = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(values), _mm512_set1_ps(f32::INFINITY));
+    _mm512_maskz_mov_ps(finite, values)
 }
 
 /// e to the power of values that are not above zero: within two units in the last place, and zero below -87.

@@ -198,6 +198,20 @@ fn a_token_s_result_depends_neither_on_what_is_beside_it_nor_on_empty_cells() {
 }
 
 #[test]
+fn what_hidden_cells_hold_does_not_matter() {
+    if !avx512::is_supported() {
+        return;
+    }
+    let mut case = Case::new(Attention { tokens: 5, ..SIZES }, &mut fastrand::Rng::with_seed(6));
+    let clean = case.compute(1);
+    // Cell 3 is hidden from all: it becomes not a number in one, infinite in the other.
+    let at = 3 * case.row();
+    case.keys[at..at + 2].copy_from_slice(&0x7e00_u16.to_le_bytes());
+    case.values[at..at + 2].copy_from_slice(&0x7c00_u16.to_le_bytes());
+    assert_eq!(case.compute(1), clean);
+}
+
+#[test]
 fn who_sees_nothing_gets_nothing() {
     if !avx512::is_supported() {
         return;
