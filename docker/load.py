@@ -28,7 +28,8 @@ def ask(base, body):
 
 def stream(base, prompt, tokens, progress):
     """The text of a whole stream; an exception says how it broke."""
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True}
+    # No stream shall end early: SmolLM2's two tokens that end one.
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True, "logit_bias": {"0": -100, "2": -100}}
     connection, response = ask(base, body)
     if response.status != 200:
         raise RuntimeError(f"status {response.status}: {response.read(200)!r}")

@@ -5,7 +5,8 @@
 # replaces all by a rolling update under load, stops, and looks what is left. Prints the image's size and the start's time.
 #
 #   BINARIES=prebuilt PREBUILT=dist   takes programs of scripts/build_portable.sh instead of compiling in the image's build
-#   STREAMS=24 TOKENS=250             how much load
+#   STREAMS=12 TOKENS=120             how much load: no more streams than three model services have slots
+#   STEADY_SECONDS=240                how long requests come around the rolling update
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
@@ -39,7 +40,8 @@ within() {
 seconds_since() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }'; }
 
 finish() {
-    if [ $failed -gt 0 ]; then FOLLOW=0 ./run_microservices.sh logs 2>/dev/null | tail -n 60 || true; fi
+    local code=$?
+    if [ $code -ne 0 ]; then FOLLOW=0 ./run_microservices.sh logs 2>/dev/null | tail -n 60 || true; fi
     ./run_microservices.sh stop >/dev/null 2>&1 || true
     for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null || true; done
     rm -rf "$work" "$SECRETS_DIR"
@@ -113,11 +115,11 @@ verdict "the gateway found three by itself" within 20 sees 3
 echo "    three replicas $(seconds_since "$start") s after the command"
 
 say "One of three killed under load"
-python3 docker/load.py "$api" streams "${STREAMS:-24}" "${TOKENS:-250}" >"$work/calm.json" 2>/dev/null || true
+python3 docker/load.py "$api" streams "${STREAMS:-12}" "${TOKENS:-120}" >"$work/calm.json" 2>/dev/null || true
 echo "    undisturbed: $(cat "$work/calm.json")"
-python3 docker/load.py "$api" streams "${STREAMS:-24}" "${TOKENS:-250}" >"$work/killed.json" 2>"$work/progress" &
+python3 docker/load.py "$api" streams "${STREAMS:-12}" "${TOKENS:-120}" >"$work/killed.json" 2>"$work/progress" &
 load=$!
-within 60 has running "$work/progress"
+within 120 has running "$work/progress" || { kill $load 2>/dev/null || true; fail "no stream began"; }
 victim=$(replicas_of model-service | head -n 1)
 kill -KILL "$("$DOCKER" inspect --format '{{.State.Pid}}' "$victim")"
 wait $load || true

@@ -1,11 +1,14 @@
 //! Are the models that are to be served on this machine?
 
-use llmo_config::Config;
+use llmo_config::{Config, EngineKind};
 
 use super::Finding;
 use crate::cli::Layout;
 
 pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+    if config.model.engine == EngineKind::Sim {
+        return vec![Finding::fine("the simulator has no weights".to_owned())];
+    }
     let dir = config.store.directory();
     let file = config.model.path.iter().map(|path| {
         if path.is_file() {
