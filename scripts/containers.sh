@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # The stack as containers (docker/compose.yaml): the same verbs as scripts/stack.sh.
 #
-# run/containers.env   what Compose is told besides .env: secrets, replicas, images made here
+# run/PROJECT.env      what Compose is told besides .env: secrets, replicas, images made here
 # run/images.env       names of images that docker/base.sh made, where no image registry can be reached
 
 PROJECT=${COMPOSE_PROJECT_NAME:-llmo}
 IMAGE=${LLMO_IMAGE:-llmo:latest}
 SECRETS=$(realpath -m "${SECRETS_DIR:-$ROOT/docker/secrets}")
 export SECRETS_DIR=$SECRETS
-CONTAINERS_ENV=$RUN_DIR/containers.env
+CONTAINERS_ENV=$RUN_DIR/$PROJECT.env
 IMAGES_ENV=$RUN_DIR/images.env
 
 compose() {
@@ -87,6 +87,8 @@ run_containers() {
     ensure_engine
     image_is_there || build_containers
     "$ROOT/docker/secrets.sh" "$SECRETS"
+    # What an earlier stack wanted is over with it.
+    [ -n "$(running_ids)" ] || rm -f "$CONTAINERS_ENV"
     write_settings
     remember COMPOSE_PROFILES "$profiles"
     if [[ ,$profiles, == *,traefik,* ]]; then
@@ -101,6 +103,8 @@ run_containers() {
         remember LLMO_STORE__S3_ENDPOINT http://s3:9000
         remember S3_USER_FILE /run/secrets/s3_user
         remember S3_PASSWORD_FILE /run/secrets/s3_password
+    else
+        sed -i '/^\(STORAGE_BACKEND\|LLMO_STORE__S3_ENDPOINT\|S3_USER_FILE\|S3_PASSWORD_FILE\)=/d' "$CONTAINERS_ENV"
     fi
 
     local before after
@@ -110,9 +114,14 @@ run_containers() {
         if host_program=$(host_llmo); then "$host_program" doctor --only ports --role containers --quiet || exit 1; fi
     fi
     seed_models
-    images_of_others "$profiles"
+    services_of "$profiles"
     [ -n "$before" ] || say "Starting the containers (logs: ./run_microservices.sh logs)"
-    compose up -d --quiet-pull --remove-orphans "${WITHOUT[@]}" --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" >"$RUN_DIR/up.log" 2>&1 || {
+    if [[ ,$profiles, == *,s3,* ]]; then
+        # It makes the bucket and ends, which --wait would take for a failure.
+        compose up -d --quiet-pull s3-bucket >"$RUN_DIR/up.log" 2>&1 || { tail -n 15 "$RUN_DIR/up.log" >&2; fail "the containers did not become ready; the last lines are above"; }
+        leave_out s3-bucket
+    fi
+    compose up -d --quiet-pull --remove-orphans --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" "${ONLY[@]}" >"$RUN_DIR/up.log" 2>&1 || {
         tail -n 15 "$RUN_DIR/up.log" >&2
         fail "the containers did not become ready; the last lines are above" \
             "./run_microservices.sh logs model-service; ./run_microservices.sh doctor --docker"
@@ -123,25 +132,30 @@ run_containers() {
     print_container_urls
 }
 
-# What profiles want besides llmo: where no registry can be reached, made from packages; what can't be made is left out.
-images_of_others() { # PROFILES
+# Sets ONLY: the services to start. Where no registry can be reached, images of others are made from packages, and what can't
+# be made is left out.
+services_of() { # PROFILES
     local name image wanted=()
-    WITHOUT=()
     # Only where docker/base.sh had to make images is there no registry.
-    [ -s "$IMAGES_ENV" ] || return 0
-    for name in monitoring s3; do [[ ,$1, != *,$name,* ]] || wanted+=("$name"); done
-    [ ${#wanted[@]} -gt 0 ] || return 0
-    "$ROOT/docker/base.sh" "${wanted[@]}" >"$IMAGES_ENV.new" || fail "images could not be made" "see above"
-    grep -E '^[A-Z0-9_]+=' "$IMAGES_ENV.new" >"$IMAGES_ENV"
-    rm -f "$IMAGES_ENV.new"
-    [[ ,$1, == *,monitoring,* ]] || return 0
+    if [ -s "$IMAGES_ENV" ]; then
+        for name in monitoring s3; do [[ ,$1, != *,$name,* ]] || wanted+=("$name"); done
+    fi
+    if [ ${#wanted[@]} -gt 0 ]; then
+        "$ROOT/docker/base.sh" "${wanted[@]}" >"$IMAGES_ENV.new" || fail "images could not be made" "see above"
+        grep -E '^[A-Z0-9_]+=' "$IMAGES_ENV.new" >"$IMAGES_ENV"
+        rm -f "$IMAGES_ENV.new"
+    fi
+    mapfile -t ONLY < <(COMPOSE_PROFILES=$1 compose config --services)
     for name in grafana cadvisor; do
-        image=$(compose --profile '*' config --images | grep -F "$name" | head -n 1)
+        if [ ! -s "$IMAGES_ENV" ] || [[ " ${ONLY[*]} " != *" $name "* ]]; then continue; fi
+        image=$(COMPOSE_PROFILES=$1 compose config --images | grep -F "$name" | head -n 1)
         "$DOCKER" image inspect "${image:-none}" >/dev/null 2>&1 && continue
         note "without %s: its image can only be had from a registry" "$name"
-        WITHOUT+=(--scale "$name=0")
+        leave_out "$name"
     done
 }
+
+leave_out() { mapfile -t ONLY < <(printf '%s\n' "${ONLY[@]}" | grep -vx "$1"); }
 
 running_ids() { "$DOCKER" ps -q --no-trunc --filter "label=com.docker.compose.project=$PROJECT" | sort; }
 
@@ -249,7 +263,7 @@ stop_containers() {
     count=$("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT" | wc -l)
     local names
     names=$("$DOCKER" ps -a --filter "label=com.docker.compose.project=$PROJECT" --format '{{.Label "com.docker.compose.service"}}' | sort -u | tr '\n' ' ')
-    [ "$count" -gt 0 ] || { say "Nothing was running"; return 0; }
+    [ "$count" -gt 0 ] || { rm -f "$CONTAINERS_ENV"; say "Nothing was running"; return 0; }
     # The edge first: it drains while what it needs is still there.
     COMPOSE_PROFILES='*' compose stop --timeout 45 traefik gateway >/dev/null 2>&1 || true
     COMPOSE_PROFILES='*' compose down --remove-orphans --timeout 45 >"$RUN_DIR/down.log" 2>&1 ||

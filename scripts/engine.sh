@@ -18,6 +18,18 @@ ensure_python_tool() {
     "$PYTHON_TOOLS/bin/pip" install -q --disable-pip-version-check "$2" || fail "$(t 'pip could not install %s' "$2")"
 }
 
+# Compose from PyPI: the program inside the package. The package's own command forgets with what status it ended.
+python_compose() {
+    local program
+    program=$(compgen -G "$PYTHON_TOOLS/lib/python3*/site-packages/compose/docker-compose" | head -n 1)
+    [ -n "$program" ] || return 1
+    [ -x "$program" ] || chmod +x "$program"
+    printf '%s' "$program"
+}
+
+# Does it say so when it fails?
+tells_failures() { ! "$@" no-such-verb >/dev/null 2>&1; }
+
 engine_answers() { "$DOCKER" version >/dev/null 2>&1; }
 
 # choose_engine: true if an engine and Compose are there; sets DOCKER and COMPOSE, and changes nothing.
@@ -37,12 +49,13 @@ choose_engine() {
 choose_compose() {
     if "$DOCKER" compose version >/dev/null 2>&1; then
         COMPOSE=("$DOCKER" compose)
-    elif command -v docker-compose >/dev/null 2>&1 && docker-compose version --short 2>/dev/null | grep -q '^v\?[2-9]'; then
+    elif command -v docker-compose >/dev/null 2>&1 && tells_failures docker-compose &&
+        docker-compose version --short 2>/dev/null | grep -q '^v\?[2-9]'; then
         COMPOSE=(docker-compose)
-    elif [ -x "$PYTHON_TOOLS/bin/docker-compose" ]; then
-        COMPOSE=("$PYTHON_TOOLS/bin/docker-compose")
     else
-        return 1
+        local program
+        program=$(python_compose) || return 1
+        COMPOSE=("$program")
     fi
 }
 
