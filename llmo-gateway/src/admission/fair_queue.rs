@@ -8,13 +8,19 @@ use std::sync::Arc;
 const SCALE: f64 = 1_024.0;
 /// Tenants without anything in the queue that are remembered for what they had lately.
 const MOST_IDLE: usize = 1_024;
+/// Requests of usual size that a tenant may have at once for having asked for less than its share before. Who asks at random
+/// times for 0.8 of its share is rarely (0.03 %) more than that behind (M/D/1).
+const SAVED: f64 = 16.0;
+/// How quickly the usual size follows that of new requests.
+const FOLLOW: f64 = 1.0 / 64.0;
 
 /// A bounded queue of requests of many tenants. The next request is that of the tenant that had the least work done for its
 /// weight; within a tenant the higher priority goes first, and equals in order.
 ///
 /// Start-time fair queueing (Goyal, Vin, Cheng 1996): in any time in which two tenants both wait, they get work in proportion
 /// to their weights, but for one request each, whatever the number and size of their requests. A tenant that asked for
-/// nothing for a while saves nothing up.
+/// less than its share saves up to a few requests' work (its start may lie that far behind the clock), so that its bursts
+/// don't wait for who always asks for more.
 ///
 /// When the queue is full, the newest request of the tenant with the most for its weight gives up its place to one of a
 /// tenant that has less.
@@ -28,6 +34,8 @@ pub struct FairQueue<T> {
     len: usize,
     now: u64,
     next: u64,
+    /// The usual work of a request.
+    usual: f64,
 }
 
 #[derive(Debug)]
@@ -65,7 +73,7 @@ impl<T> FairQueue<T> {
     #[must_use]
     pub fn new(capacity: usize, weights: BTreeMap<String, f64>) -> Self {
         let (lanes, turns) = (HashMap::new(), BTreeSet::new());
-        Self { lanes, turns, weights, capacity, len: 0, now: 0, next: 0 }
+        Self { lanes, turns, weights, capacity, len: 0, now: 0, next: 0, usual: 0.0 }
     }
 
     /// Requests that wait.
@@ -82,11 +90,11 @@ impl<T> FairQueue<T> {
 
     /// Takes in that a tenant had this work done without waiting.
     pub fn charge(&mut self, tenant: &str, work: u64) {
-        let now = self.now;
+        let (now, saved) = (self.now, self.saved(work));
         let lane = self.lane(tenant);
-        let start = lane.start.max(now);
+        let start = lane.soonest(now, saved);
         lane.start = start.saturating_add(cost(work, lane.weight));
-        self.now = start;
+        self.now = now.max(start);
         self.forget();
     }
 
@@ -101,10 +109,10 @@ impl<T> FairQueue<T> {
         }
         let order = (Reverse(priority), self.next);
         self.next += 1;
-        let now = self.now;
+        let (now, saved) = (self.now, self.saved(work));
         let lane = self.lane(tenant);
         if lane.waiting.is_empty() {
-            lane.start = lane.start.max(now);
+            lane.start = lane.soonest(now, saved);
         }
         lane.waiting.insert(order, (work, item));
         lane.work += work;
@@ -176,6 +184,13 @@ impl<T> FairQueue<T> {
         self.remove(&place)
     }
 
+    /// Takes in the size of a request; returns the work that may be saved up.
+    fn saved(&mut self, work: u64) -> u64 {
+        let work = work.max(1) as f64;
+        self.usual += if self.usual == 0.0 { work } else { (work - self.usual) * FOLLOW };
+        (SAVED * self.usual) as u64
+    }
+
     fn lane(&mut self, tenant: &str) -> &mut Lane<T> {
         let weight = self.weight(tenant);
         let name = self.name(tenant);
@@ -201,6 +216,13 @@ impl<T> FairQueue<T> {
                 self.lanes.retain(|_, lane| !lane.waiting.is_empty());
             }
         }
+    }
+}
+
+impl<T> Lane<T> {
+    /// Where its next request may start at the soonest.
+    fn soonest(&self, now: u64, saved: u64) -> u64 {
+        self.start.max(now.saturating_sub(cost(saved, self.weight)))
     }
 }
 
@@ -270,6 +292,30 @@ mod tests {
         queue.push("busy", 0, 10, ("busy", 0));
         queue.push("new", 0, 10, ("new", 0));
         assert_eq!(order(&mut queue), [("new", 0), ("busy", 0)]);
+    }
+
+    #[test]
+    fn who_asked_for_less_than_its_share_has_a_burst_served_first_but_not_more() {
+        let mut queue = queue(1_000);
+        queue.charge("calm", 10);
+        (0..500).for_each(|i| drop(queue.push("many", 0, 10, ("many", i))));
+        (0..100).for_each(|_| assert!(queue.pop().is_some()));
+        (0..50).for_each(|i| drop(queue.push("calm", 0, 10, ("calm", i))));
+        let order = order(&mut queue);
+        let first = order.iter().take_while(|(name, _)| *name == "calm").count();
+        assert!((10..=18).contains(&first), "{first} at once");
+        let then = order[first..first + 40].iter().filter(|(name, _)| *name == "calm").count();
+        assert!((18..=22).contains(&then), "{then} of 40 after that");
+    }
+
+    #[test]
+    fn a_new_name_has_nothing_saved_up() {
+        let mut queue = queue(1_000);
+        (0..500).for_each(|i| drop(queue.push("many", 0, 10, ("many", i))));
+        (0..100).for_each(|_| assert!(queue.pop().is_some()));
+        (0..10).for_each(|i| drop(queue.push("made up", 0, 10, ("made up", i))));
+        let order = order(&mut queue);
+        assert!(order[..4].iter().filter(|(name, _)| *name == "made up").count() <= 3, "{:?}", &order[..4]);
     }
 
     #[test]

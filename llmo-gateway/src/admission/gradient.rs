@@ -14,6 +14,9 @@ const TOLERANCE: f64 = 2.0;
 const SMOOTHING: f64 = 0.2;
 /// Requests that may queue upstream: what lets the limit grow while nothing gets slower.
 const HEADROOM: f64 = 4.0;
+/// Until waits grow for the first time, each sample lets so many more run. Above 1, so that growth feeds itself while
+/// nothing ends: long streams leave no room for others, and only who begins gives a sample.
+const AT_FIRST: f64 = 2.0;
 /// What a refusal of an upstream takes off.
 const BACK_OFF: f64 = 0.9;
 
@@ -34,6 +37,8 @@ pub struct Gradient {
     /// The sum of a probe's samples, and how many it still wants.
     probe: Option<(f64, u32)>,
     samples: u32,
+    /// The upstream has never been found slow, nor refused: slow start, as TCP calls it.
+    starting: bool,
 }
 
 impl Gradient {
@@ -41,7 +46,8 @@ impl Gradient {
     #[must_use]
     pub fn new(limit: usize, lowest: usize, highest: usize) -> Self {
         let probe = Some((0.0, PROBE));
-        let mut gradient = Self { limit: limit as f64, lowest: 1.0, highest: 1.0, base: 0.0, probe, samples: 0 };
+        let mut gradient =
+            Self { limit: limit as f64, lowest: 1.0, highest: 1.0, base: 0.0, probe, samples: 0, starting: true };
         gradient.bound(lowest, highest);
         gradient
     }
@@ -83,8 +89,9 @@ impl Gradient {
         // Nothing is learnt about a limit that is not used.
         if running as f64 >= self.limit / 2.0 {
             let gradient = (TOLERANCE * self.base / wait).clamp(0.5, 1.0);
-            let wanted = self.limit * gradient + HEADROOM;
-            self.limit = (self.limit * (1.0 - SMOOTHING) + wanted * SMOOTHING).clamp(self.lowest, self.highest);
+            self.starting &= gradient == 1.0;
+            let more = if self.starting { AT_FIRST } else { SMOOTHING * (self.limit * (gradient - 1.0) + HEADROOM) };
+            self.limit = (self.limit + more).clamp(self.lowest, self.highest);
         }
         if self.samples >= EVERY {
             self.probe = Some((0.0, PROBE));
@@ -93,6 +100,7 @@ impl Gradient {
 
     /// Takes in that an upstream had too much to do.
     pub fn refused(&mut self) {
+        self.starting = false;
         self.limit = (self.limit * BACK_OFF).clamp(self.lowest, self.highest);
     }
 }
@@ -119,6 +127,19 @@ mod tests {
         assert!((100..=300).contains(&large), "{large}");
         let small = run(&mut gradient, 30);
         assert!((30..=100).contains(&small), "{small}");
+    }
+
+    #[test]
+    fn streams_that_do_not_end_don_t_keep_others_out_while_nothing_gets_slower() {
+        let mut gradient = Gradient::new(20, 4, 4_096);
+        // 1 000 begin, none ends: everybody who is let in gives one sample.
+        let (mut running, mut told) = (0, 0);
+        while told < running || running < gradient.limit().min(1_000) {
+            running = running.max(gradient.limit().min(1_000));
+            told += 1;
+            gradient.sample(Duration::from_millis(50), running);
+        }
+        assert_eq!(running, 1_000);
     }
 
     #[test]

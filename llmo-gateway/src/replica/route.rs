@@ -161,11 +161,14 @@ pub struct Route {
 }
 
 impl Route {
-    /// The load of all replicas together.
+    /// The load of all replicas together. If one of them doesn't tell its slots, nobody knows how many there are together
+    /// (0): everything that is there then counts as waiting.
     #[must_use]
     pub fn load(&self) -> Load {
         let mut sum = Load::default();
+        let mut all_told = true;
         for load in self.served.iter().map(|served| served.load()) {
+            all_told &= load.slots > 0;
             sum.slots = sum.slots.saturating_add(load.slots);
             sum.slots_free = sum.slots_free.saturating_add(load.slots_free);
             sum.queued_requests = sum.queued_requests.saturating_add(load.queued_requests);
@@ -174,6 +177,10 @@ impl Route {
             sum.residence = together(sum.residence, load.residence);
         }
         sum.kv_used /= self.served.len().max(1) as f32;
+        if !all_told {
+            sum.queued_requests = sum.in_flight();
+            (sum.slots, sum.slots_free) = (0, 0);
+        }
         sum
     }
 }
@@ -222,6 +229,24 @@ mod tests {
         assert_eq!(both, residence(loaded, 12, Some(11)));
         assert_eq!(together(residence(loaded, 5, None), residence(loaded, 5, Some(9))).unwrap().expires_at, None);
         assert_eq!(together(None, residence(absent, 5, None)), residence(absent, 5, None));
+    }
+
+    #[test]
+    fn slots_are_unknown_together_if_one_replica_does_not_tell() {
+        let now = Instant::now();
+        let route = |loads: &[Load]| {
+            let served = |load: &Load| {
+                let model = Arc::new(crate::test_models::Silent::new("m"));
+                Arc::new(Served::new(model.info_of(), model, *load, now))
+            };
+            let info = Arc::new(crate::test_models::Silent::new("m").info_of());
+            Route { info, seats: Roster::default(), served: loads.iter().map(served).collect() }.load()
+        };
+        let mut busy = Load::idle(8);
+        busy.slots_free = 5;
+        assert_eq!(route(&[busy, Load::idle(8)]).slots, 16);
+        let mixed = route(&[busy, Load::idle(0)]);
+        assert_eq!((mixed.slots, mixed.in_flight()), (0, 3));
     }
 
     #[test]
