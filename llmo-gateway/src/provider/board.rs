@@ -109,7 +109,8 @@ impl Board {
         self.shared.entries.lock().iter().map(line).collect()
     }
 
-    fn publish(&self, index: usize, new: Desired) -> Result<(), String> {
+    /// `left_out`: what is wrong with a part of the source's state, which `new` is without.
+    fn publish(&self, index: usize, new: Desired, left_out: Option<String>) -> Result<(), String> {
         let mut entries = self.shared.entries.lock();
         let Some(entry) = entries.get_mut(index) else { return Ok(()) };
         entry.heard = true;
@@ -127,12 +128,23 @@ impl Board {
         };
         let targets = desired::targets(entries.iter().map(|entry| &entry.desired));
         let entry = &mut entries[index];
-        let recovered = entry.problem.take().is_some();
+        let is_wrong = left_out.is_some();
+        let was_wrong = std::mem::replace(&mut entry.problem, left_out);
+        let recovered = was_wrong.is_some() && !is_wrong;
+        let worsened = is_wrong && was_wrong != entry.problem;
         if changed {
             entry.changed = Some(Instant::now());
         }
         let replicas = entry.desired.targets.len();
-        self.shared.metrics.applied(&name, replicas, changed || recovered);
+        if !is_wrong || changed {
+            self.shared.metrics.applied(&name, replicas, changed || recovered);
+        }
+        if worsened {
+            self.shared.metrics.failed(&name, "refused");
+            tracing::warn!(provider = name, problem = entry.problem, "a part of its configuration is left out");
+        } else if is_wrong {
+            self.shared.metrics.still_wrong(&name);
+        }
         if changed || recovered {
             tracing::info!(provider = name, replicas, routes = entry.desired.routes.len(), "configuration applied");
         }
@@ -167,7 +179,15 @@ impl Sink {
     /// # Errors
     /// What is wrong.
     pub fn publish(&self, desired: Desired) -> Result<(), String> {
-        self.board.publish(self.index, desired)
+        self.board.publish(self.index, desired, None)
+    }
+
+    /// The same for a state of which a part is no good, and left out.
+    ///
+    /// # Errors
+    /// What is wrong with the rest.
+    pub fn publish_partly(&self, desired: Desired, left_out: String) -> Result<(), String> {
+        self.board.publish(self.index, desired, Some(left_out))
     }
 
     /// The source has a new state that can't even be read. What it wanted before stays.
@@ -220,6 +240,21 @@ mod tests {
         let urls: Vec<_> = board.wanted().borrow().targets.iter().map(|target| target.url.clone()).collect();
         assert_eq!(urls, ["http://a:1", "http://b:1"]);
         assert_eq!(board.lines()[0].problem.as_deref(), Some("no answer"));
+    }
+
+    #[test]
+    fn a_part_that_stays_wrong_is_told_once_and_stays_on_the_board() {
+        let metrics = ProviderMetrics::default();
+        let board = Board::new(metrics.clone());
+        let sink = board.add("docker");
+        let publish = || sink.publish_partly(Desired::targets(vec![target("http://a:1")]), "no port".to_owned());
+        (0..3).for_each(|_| publish().expect("the rest is good"));
+        assert_eq!((metrics.reloads("docker", "applied"), metrics.reloads("docker", "refused")), (1, 1));
+        assert!(!metrics.is_well("docker"));
+        assert_eq!(board.lines()[0].problem.as_deref(), Some("no port"));
+        sink.publish(Desired::targets(vec![target("http://a:1")])).expect("good");
+        assert_eq!((metrics.reloads("docker", "applied"), board.lines()[0].problem.as_deref()), (2, None));
+        assert!(metrics.is_well("docker"));
     }
 
     #[test]

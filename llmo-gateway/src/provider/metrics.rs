@@ -61,8 +61,24 @@ impl ProviderMetrics {
     }
 
     pub(super) fn failed(&self, provider: &str, outcome: &'static str) {
-        self.successful.get_or_create(&Source { provider: provider.to_owned() }).set(0);
+        self.still_wrong(provider);
         self.count(provider, outcome);
+    }
+
+    pub(super) fn still_wrong(&self, provider: &str) {
+        self.successful.get_or_create(&Source { provider: provider.to_owned() }).set(0);
+    }
+
+    /// New states of this source so far that ended so.
+    #[must_use]
+    pub fn reloads(&self, provider: &str, outcome: &'static str) -> u64 {
+        self.reloads.get_or_create(&Reload { provider: provider.to_owned(), outcome }).get()
+    }
+
+    /// Does its last state hold?
+    #[must_use]
+    pub fn is_well(&self, provider: &str) -> bool {
+        self.successful.get_or_create(&Source { provider: provider.to_owned() }).get() == 1
     }
 
     fn count(&self, provider: &str, outcome: &'static str) {

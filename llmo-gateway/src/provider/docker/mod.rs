@@ -44,14 +44,12 @@ impl DockerProvider {
     async fn publish(&self, docker: &Docker, sink: &Sink) -> Result<(), SourceLost> {
         let containers = docker.containers().await?;
         let (targets, problems) = labels::targets(&containers, self.network.as_deref());
-        for problem in &problems {
-            tracing::warn!(%problem, "a container is left out");
-        }
+        let desired = Desired::targets(targets);
         // Routes are not in it: there is nothing to refuse.
-        let _ = sink.publish(Desired::targets(targets));
-        if !problems.is_empty() {
-            sink.refuse(problems.join("; "));
-        }
+        let _ = match problems.is_empty() {
+            true => sink.publish(desired),
+            false => sink.publish_partly(desired, problems.join("; ")),
+        };
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -13,9 +14,14 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use llmo_gateway::provider::kubernetes::KubernetesProvider;
+use llmo_server::http::tls::{CertificatePair, Certificates, Tls};
+use llmo_server::http::{self, ServeOptions};
 use parking_lot::Mutex;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::Watching;
 
@@ -47,7 +53,7 @@ struct Cluster {
 }
 
 impl Api {
-    async fn start() -> (Self, String) {
+    fn new() -> Self {
         let state = Cluster {
             slices: Vec::new(),
             version: 1,
@@ -56,12 +62,40 @@ impl Api {
             watches: Vec::new(),
             token: "first".into(),
         };
-        let api = Self(Arc::new(Mutex::new(state)));
-        let app = Router::new().route(PATH, get(answer)).with_state(api.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn router(&self) -> Router {
+        Router::new().route(PATH, get(answer)).with_state(self.clone())
+    }
+
+    async fn start() -> (Self, String) {
+        let api = Self::new();
+        let listener = listener().await;
         let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let app = api.router();
         tokio::spawn(async move { axum::serve(listener, app).await });
         (api, url)
+    }
+
+    /// The same over TLS; also the certificate of the authority that signed the server's.
+    async fn start_secured() -> (Self, String, String) {
+        let mut authority = CertificateParams::new(Vec::new()).expect("no names");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_key = KeyPair::generate().expect("a key");
+        let authority = CertifiedIssuer::self_signed(authority, authority_key).expect("a certificate");
+        let key = KeyPair::generate().expect("a key");
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let leaf = leaf.signed_by(&key, &authority).expect("a certificate");
+        let pair = CertificatePair::from_pem(leaf.pem().as_bytes(), key.serialize_pem().as_bytes(), SystemTime::now());
+        let certificates = Arc::new(Certificates::default());
+        certificates.install(pair.expect("a good pair"));
+        let mut options = ServeOptions::default();
+        options.tls = Some(Tls::new(certificates).expect("both versions"));
+        let (api, listener) = (Self::new(), listener().await);
+        let url = format!("https://{}", listener.local_addr().expect("bound"));
+        tokio::spawn(http::serve(listener, api.router(), options, CancellationToken::new()));
+        (api, url, authority.pem())
     }
 
     fn tell(&self, kind: &str, object: &Value) {
@@ -110,6 +144,10 @@ async fn answer(State(api): State<Api>, Query(query): Query<HashMap<String, Stri
         Some((Ok::<_, Infallible>(line), events))
     }))
     .into_response()
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
 }
 
 fn credentials(dir: &Path, token: &str) {
@@ -170,4 +208,24 @@ async fn what_is_missing_is_told_and_nothing_is_taken_away() {
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
         assert!(outside.err().expect("this is no pod").contains("discovery.kubernetes_api"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_signs_its_own_certificate_is_believed_by_its_ca_file_and_no_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    credentials(dir.path(), "first");
+    let (api, url, authority) = Api::start_secured().await;
+    api.0.lock().slices = vec![slice("a", 5, &[("10.0.0.1", true)])];
+    let start = || KubernetesProvider::new("models:http", &url, dir.path()).expect("good settings");
+    // The system's authorities know nothing of it.
+    let doubting = Watching::start(start());
+    doubting.until_problem("certificate").await;
+    assert_eq!(api.0.lock().lists, 0, "not a word before the server is known");
+
+    std::fs::write(dir.path().join("ca.crt"), authority).expect("a file");
+    let watching = Watching::start(start());
+    watching.until(&["http://10.0.0.1:8081"]).await;
+    api.until_watched(1).await;
+    api.tell("MODIFIED", &slice("a", 6, &[("10.0.0.1", true), ("10.0.0.2", true)]));
+    watching.until(&["http://10.0.0.1:8081", "http://10.0.0.2:8081"]).await;
 }
