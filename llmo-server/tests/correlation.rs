@@ -10,9 +10,13 @@ use llmo_backends::remote::{RemoteModel, RemoteOptions};
 use llmo_core::model::{
     EmbedRequest, Embeddings, EventStream, GenerateRequest, Load, Model, ModelInfo, Result, SingleModel,
 };
+use llmo_core::store::{
+    self, ByteStream, GetOptions, ObjectMeta, ObjectStream, Store, StoreError, StorePath, StorePutOptions,
+};
 use llmo_core::trace;
 use llmo_server::frontend::{self, FrontendOptions};
 use llmo_server::http::ServeOptions;
+use llmo_store::remote::{RemoteStore, RemoteStoreOptions};
 use parking_lot::Mutex;
 use serde_json::json;
 use support::Server;
@@ -57,6 +61,55 @@ impl Model for Noting {
     fn load(&self) -> Load {
         Load::idle(1)
     }
+}
+
+/// A store without anything in it, that notes for what it works.
+#[derive(Debug, Default)]
+struct NotingStore(Mutex<Vec<(String, String)>>);
+
+#[async_trait]
+impl Store for NotingStore {
+    async fn get(&self, path: &StorePath, _: GetOptions) -> store::Result<ObjectStream> {
+        Err(StoreError::NotFound(path.to_string()))
+    }
+
+    async fn put(&self, path: &StorePath, _: ByteStream, _: StorePutOptions) -> store::Result<ObjectMeta> {
+        Err(StoreError::NotFound(path.to_string()))
+    }
+
+    async fn head(&self, path: &StorePath) -> store::Result<ObjectMeta> {
+        Err(StoreError::NotFound(path.to_string()))
+    }
+
+    async fn list(&self, _: Option<&StorePath>) -> store::Result<Vec<ObjectMeta>> {
+        let work = trace::current().expect("handlers run as part of a request");
+        self.0.lock().push((work.request_id.to_string(), work.trace.traceparent()));
+        Ok(Vec::new())
+    }
+
+    async fn delete(&self, _: &StorePath) -> store::Result<()> {
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        "noting"
+    }
+}
+
+#[tokio::test]
+async fn the_storage_service_is_told_for_which_request_it_is_asked() {
+    let noting = Arc::new(NotingStore::default());
+    let service = llmo_server::http::layers::standard(llmo_server::services::store::router(
+        Arc::clone(&noting) as Arc<dyn Store>
+    ));
+    let service = Server::start(service, ServeOptions::default()).await;
+    let remote = RemoteStore::new(&service.url(""), &RemoteStoreOptions::default()).unwrap();
+    let context = trace::TraceContext::parse(PARENT, None).unwrap();
+    let work = Arc::new(trace::Work { request_id: "r-8".into(), trace: context });
+    trace::scoped(Some(work), remote.list(None)).await.unwrap();
+    let (id, parent) = noting.0.lock().pop().unwrap();
+    assert_eq!(id, "r-8");
+    assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{parent}");
 }
 
 fn info() -> ModelInfo {

@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use llmo_core::store::{
     ByteStream, GetOptions, ObjectMeta, ObjectStream, Result, Store, StoreError, StorePath, StorePutOptions,
 };
+use llmo_core::trace;
 use reqwest::header::RANGE;
 use reqwest::{Client, Method, RequestBuilder, Response};
 
@@ -74,6 +75,10 @@ impl RemoteStore {
     }
 
     async fn send(&self, request: RequestBuilder, about: &str) -> Result<Response> {
+        // Its log and ours tell of the same request.
+        let work = trace::current();
+        let headers = work.iter().flat_map(|work| work.headers());
+        let request = headers.fold(request, |request, (name, value)| request.header(name, value));
         let response = request.send().await.map_err(|e| answer::unavailable(&self.base, &e))?;
         if response.status().is_success() { Ok(response) } else { Err(answer::fault(response, about).await) }
     }
