@@ -151,7 +151,7 @@ def smg(directory, port, upstreams):
 
 def llmo(directory, port, upstreams, level="warn"):
     command = [BUILT / "llmo-gateway"]
-    urls = json.dumps([f"http://127.0.0.1:{each}" for each in upstreams])
+    urls = ",".join(f"http://127.0.0.1:{each}" for each in upstreams)
     for setting in (
         f"gateway.port={port}", "gateway.dashboard_port=0", f"gateway.upstreams={urls}",
         "gateway.max_concurrent=4096", "cache.backend=off", f"log.level={level}",

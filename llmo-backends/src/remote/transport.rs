@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderVa
 use llmo_core::model::request::CacheUse;
 use llmo_core::model::{ModelError, Result};
 use llmo_core::trace;
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 
 use super::errors::WireError;
 use super::options::RemoteOptions;
@@ -43,6 +43,8 @@ pub struct Caller<'a> {
 pub struct Transport {
     client: Client,
     base: String,
+    /// The same, parsed: that takes longer than to send a small request.
+    url: Url,
 }
 
 impl Transport {
@@ -54,7 +56,7 @@ impl Transport {
     pub fn new(base_url: &str, options: &RemoteOptions) -> Result<Self> {
         let base = base_url.trim_end_matches('/');
         let base = base.strip_suffix("/v1").unwrap_or(base);
-        let url = reqwest::Url::parse(base).map_err(|e| ModelError::invalid("base_url", format!("{base:?}: {e}")))?;
+        let url = Url::parse(base).map_err(|e| ModelError::invalid("base_url", format!("{base:?}: {e}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(ModelError::invalid("base_url", format!("{base:?} must begin with http:// or https://")));
         }
@@ -78,7 +80,7 @@ impl Transport {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|e| ModelError::Internal(chain(&e)))?;
-        Ok(Self { client, base: base.to_owned() })
+        Ok(Self { client, base: base.to_owned(), url })
     }
 
     /// The root of the service.
@@ -93,7 +95,10 @@ impl Transport {
     /// [`ModelError::Unavailable`] if there is nobody to talk to, [`ModelError::Upstream`] if the connection broke,
     /// and whatever error the upstream answers with, for a request for `model`.
     pub async fn post(&self, post: Post, caller: Caller<'_>, model: &str) -> Result<Response> {
-        let request = self.client.post(format!("{}{}", self.base, post.path)).headers(headers(caller));
+        let mut url = self.url.clone();
+        // One of our own paths, behind the root's.
+        url.set_path(&format!("{}{}", self.url.path().trim_end_matches('/'), post.path));
+        let request = self.client.post(url).headers(headers(caller));
         let response = request.json(&post.body).send().await.map_err(|error| self.failed(&error))?;
         if response.status().is_success() {
             return Ok(response);

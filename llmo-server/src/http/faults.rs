@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue};
@@ -16,10 +15,10 @@ use crate::fault::Fault;
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Middleware: gives the responses of faults their body and headers.
-pub async fn render(request: Request, next: Next) -> Response {
+pub async fn render(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let of_path = Dialect::of_path(request.uri().path());
     let id = request.extensions().get::<RequestId>().cloned();
-    let response = next.run(request).await;
+    let response = next(request).await;
     let Some(fault) = response.extensions().get::<Fault>().cloned() else {
         return response;
     };

@@ -15,13 +15,14 @@ use crate::fault::Fault;
 /// Adds, from the outside in: the request's id, trace and log line, the bodies of faults, the end at shutdown, the net under
 /// panics; and typed answers for unknown paths and methods. Give it a router whose routes are complete.
 pub fn standard(routes: Router) -> Router {
-    routes
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(panics::catch))
-        .layer(from_fn(end_with_server))
-        .layer(from_fn(faults::render))
-        .layer(from_fn(observe::observe))
+    routes.fallback(unknown_path).method_not_allowed_fallback(method_not_allowed).layer(from_fn(around))
+}
+
+/// All of it as one layer: each of its own would cost a copy of the request and some allocations.
+async fn around(request: Request, next: Next) -> Response {
+    let caught = async |request| panics::catch(request, async |request| next.run(request).await).await;
+    let ending = async |request| end_with_server(request, caught).await;
+    observe::observe(request, async |request| faults::render(request, ending).await).await
 }
 
 async fn unknown_path(uri: Uri) -> Fault {
@@ -34,17 +35,17 @@ async fn method_not_allowed(method: Method) -> Fault {
 }
 
 /// When the drain's grace is over, a request without a response so far gets one.
-async fn end_with_server(request: Request, next: Next) -> Response {
+async fn end_with_server(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     // Ignoring `upgrade` is right, but not everybody in front of us may think that we did, and what follows is a body.
     if request.headers().contains_key(UPGRADE) && !request.body().is_end_stream() {
         return Fault::Upgrade.into_response();
     }
     let Some(lifecycle) = request.extensions().get::<Lifecycle>().cloned() else {
-        return next.run(request).await;
+        return next(request).await;
     };
     tokio::select! {
         biased;
-        response = next.run(request) => response,
+        response = next(request) => response,
         () = lifecycle.closing() => Fault::Model(ModelError::Shutdown).into_response(),
     }
 }

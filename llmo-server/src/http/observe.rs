@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use llmo_core::trace::{SpanId, TraceContext, TraceId, Work, scoped};
@@ -20,7 +19,7 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Middleware: accepts or makes the request's id and its place in a trace, puts the id on the response, and keeps the
 /// [`AccessRecord`]. All are in the extensions of the request; the work is that of [`llmo_core::trace::current`].
-pub async fn observe(mut request: Request, next: Next) -> Response {
+pub async fn observe(mut request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let id = RequestId::of(request.headers()).unwrap_or_else(RequestId::make);
     let caller = caller(request.headers());
     let trace = place(caller.as_ref());
@@ -28,7 +27,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let record = AccessRecord::begin(&request, Arc::clone(&work), caller.map(|caller| caller.span()));
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(record.clone());
-    let mut response = scoped(Some(work), next.run(request)).await;
+    let mut response = scoped(Some(work), next(request)).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(request_id::HEADER, value);
     }

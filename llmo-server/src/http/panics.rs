@@ -4,16 +4,15 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use crate::fault::Fault;
 
 /// Middleware: turns a panic into [`Fault::Panic`].
-pub async fn catch(request: Request, next: Next) -> Response {
+pub async fn catch(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     // The request and its state are dropped with the panic; what outlives it (locks) does not poison.
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    match AssertUnwindSafe(next(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
             tracing::error!(panic = text(panic.as_ref()), "a handler panicked");
