@@ -242,6 +242,8 @@ class Stream:
         self.text, self.done, self.error, self.status = "", False, None, None
         self.first = self.seconds = None
         self.retry_after = None
+        # Seconds between two pieces of output, and when the last one came.
+        self.gaps, self.last = [], None
 
     @property
     def whole(self):
@@ -285,8 +287,12 @@ def take(event, result, begun):
         elif line.startswith("data: "):
             data = json.loads(line[6:])
             if "choices" in data:
+                now = time.monotonic()
                 if result.first is None:
-                    result.first = time.monotonic() - begun
+                    result.first = now - begun
+                else:
+                    result.gaps.append(now - result.last)
+                result.last = now
                 result.text += "".join(choice.get("text", "") for choice in data["choices"])
             elif "error" in data:
                 result.error = json.dumps(data["error"])[:300]

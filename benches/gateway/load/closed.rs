@@ -26,7 +26,9 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value> {
                     match connection.exchange(&request).await {
                         Ok(()) => samples.borrow_mut().push(sent.elapsed()),
                         Err(error) => {
-                            eprintln!("{error}");
+                            if failed.get() == 0 {
+                                eprintln!("the first failure: {error}");
+                            }
                             return failed.set(failed.get() + 1);
                         }
                     }

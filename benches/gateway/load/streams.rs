@@ -35,7 +35,9 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value> {
                     .await
             };
             if let Err(error) = read.await {
-                eprintln!("{error}");
+                if failed.get() == 0 {
+                    eprintln!("the first failure: {error}");
+                }
                 failed.set(failed.get() + 1);
             }
         }));

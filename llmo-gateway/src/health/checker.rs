@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::replica::{OutlierOptions, Reported};
-    use crate::test_models::Silent;
+    use crate::test_models::{Silent, until};
 
     struct Counting(Arc<AtomicUsize>);
 
@@ -126,15 +126,6 @@ mod tests {
             tokio::spawn(check_forever(Arc::clone(&pool), Arc::clone(replica), probe, intervals));
         }
         (pool, replicas, checks)
-    }
-
-    async fn until(what: impl Fn() -> bool) {
-        let waited = async {
-            while !what() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), waited).await.expect("it happens within ten seconds");
     }
 
     const SELDOM: CheckIntervals =

@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::replica::{OutlierOptions, ProbeOutcome, Reported};
-    use crate::test_models::Silent;
+    use crate::test_models::{Silent, seats, until};
 
     struct Fine;
 
@@ -82,22 +82,6 @@ mod tests {
         let mut checks = JoinSet::new();
         checks.spawn(check_members(Arc::clone(&pool), Box::new(|_| Box::new(Fine)), intervals));
         (pool, checks)
-    }
-
-    fn seats(pool: &Pool) -> Vec<String> {
-        let snapshot = pool.snapshot();
-        snapshot
-            .route("m")
-            .map_or_else(Vec::new, |route| route.seats.iter().map(|s| s.replica.id().to_owned()).collect())
-    }
-
-    async fn until(what: impl Fn() -> bool) {
-        let waited = async {
-            while !what() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), waited).await.expect("it happens within ten seconds");
     }
 
     #[tokio::test]

@@ -73,9 +73,9 @@ fn plain(text: &str) -> String {
 
 /// Where the nesting passes [`MAX_DEPTH`], in bytes. Brackets in strings don't count.
 fn too_deep(body: &[u8]) -> Option<usize> {
-    // The compiler makes vector code of this, which it can't of the rest.
-    let brackets = body.chunks(128).map(|part| part.iter().map(|&b| u8::from(matches!(b, b'[' | b'{'))).sum::<u8>());
-    if brackets.map(usize::from).sum::<usize>() <= MAX_DEPTH {
+    // The compiler makes vector code of this, which it can't of the rest, nor of sums that may overflow.
+    let brackets = |part: &[u8]| part.iter().fold(0_u8, |n, b| n.wrapping_add(u8::from(matches!(b, b'[' | b'{'))));
+    if body.chunks(128).map(|part| usize::from(brackets(part))).sum::<usize>() <= MAX_DEPTH {
         return None;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);

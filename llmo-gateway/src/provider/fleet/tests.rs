@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::health::{CheckIntervals, Probe, check_members};
 use crate::replica::{OutlierOptions, ProbeOutcome, Reported};
-use crate::test_models::Silent;
+use crate::test_models::{Silent, seats, until};
 
 /// Answers for all that are not dead, after a while.
 #[derive(Clone, Default)]
@@ -46,29 +46,10 @@ fn targets(names: &[&str]) -> Vec<Target> {
     names.iter().map(|name| Target::new(&format!("http://{name}")).expect("a good URL")).collect()
 }
 
-fn seats(pool: &Pool) -> Vec<String> {
-    let snapshot = pool.snapshot();
-    snapshot
-        .route("m")
-        .into_iter()
-        .flat_map(|route| route.seats.iter())
-        .map(|seat| seat.replica.id().to_owned())
-        .collect()
-}
-
 fn replica(pool: &Pool, id: &str) -> Arc<Replica> {
     let snapshot = pool.snapshot();
     let state = snapshot.replicas.iter().find(|state| state.replica.id() == id);
     Arc::clone(&state.expect("it is a member").replica)
-}
-
-async fn until(what: impl Fn() -> bool) {
-    let waited = async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waited).await.expect("it happens within ten seconds");
 }
 
 #[tokio::test]
