@@ -10,6 +10,10 @@ const PROBE: u32 = 16;
 const PROBE_AT: f64 = 0.25;
 /// Waits may grow by this factor before the limit shrinks.
 const TOLERANCE: f64 = 2.0;
+/// Waits below this are never too long, in seconds: scheduling alone makes them differ by as much.
+const NOISE: f64 = 0.05;
+/// So many long waits in a row are a queue; a single one may be a long prompt.
+const A_QUEUE: u32 = 4;
 /// How much of each change is made.
 const SMOOTHING: f64 = 0.2;
 /// Requests that may queue upstream: what lets the limit grow while nothing gets slower.
@@ -39,6 +43,8 @@ pub struct Gradient {
     samples: u32,
     /// The upstream has never been found slow, nor refused: slow start, as TCP calls it.
     starting: bool,
+    /// Long waits in a row.
+    long: u32,
 }
 
 impl Gradient {
@@ -46,8 +52,16 @@ impl Gradient {
     #[must_use]
     pub fn new(limit: usize, lowest: usize, highest: usize) -> Self {
         let probe = Some((0.0, PROBE));
-        let mut gradient =
-            Self { limit: limit as f64, lowest: 1.0, highest: 1.0, base: 0.0, probe, samples: 0, starting: true };
+        let mut gradient = Self {
+            limit: limit as f64,
+            lowest: 1.0,
+            highest: 1.0,
+            base: 0.0,
+            probe,
+            samples: 0,
+            starting: true,
+            long: 0,
+        };
         gradient.bound(lowest, highest);
         gradient
     }
@@ -88,9 +102,14 @@ impl Gradient {
         self.samples += 1;
         // Nothing is learnt about a limit that is not used.
         if running as f64 >= self.limit / 2.0 {
-            let gradient = (TOLERANCE * self.base / wait).clamp(0.5, 1.0);
-            self.starting &= gradient == 1.0;
-            let more = if self.starting { AT_FIRST } else { SMOOTHING * (self.limit * (gradient - 1.0) + HEADROOM) };
+            let gradient = ((TOLERANCE * self.base).max(NOISE) / wait).clamp(0.5, 1.0);
+            self.long = if gradient < 1.0 { self.long.saturating_add(1) } else { 0 };
+            self.starting &= self.long < A_QUEUE;
+            let more = match (self.starting, self.long) {
+                (true, 0) => AT_FIRST,
+                (true, _) => 0.0,
+                (false, _) => SMOOTHING * (self.limit * (gradient - 1.0) + HEADROOM),
+            };
             self.limit = (self.limit + more).clamp(self.lowest, self.highest);
         }
         if self.samples >= EVERY {
@@ -140,6 +159,25 @@ mod tests {
             gradient.sample(Duration::from_millis(50), running);
         }
         assert_eq!(running, 1_000);
+    }
+
+    #[test]
+    fn a_long_wait_now_and_then_does_not_end_the_start_and_a_queue_does() {
+        let mut gradient = Gradient::new(20, 4, 4_096);
+        let mut take = |ms: u64, times: usize| {
+            (0..times).for_each(|_| gradient.sample(Duration::from_millis(ms), gradient.limit()));
+            gradient.limit()
+        };
+        take(1, 16);
+        let mut before = 20;
+        for _ in 0..10 {
+            take(900, 1);
+            let now = take(40, 10);
+            assert_eq!(now, before + 20);
+            before = now;
+        }
+        take(900, 4);
+        assert!(take(40, 10) < before + 20);
     }
 
     #[test]
