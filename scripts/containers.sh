@@ -275,13 +275,19 @@ stop_containers() {
 }
 
 status_containers() {
-    local ids
-    mapfile -t ids < <("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT")
-    [ ${#ids[@]} -gt 0 ] || { say "Nothing runs (start it: ./run_microservices.sh run)"; return 3; }
+    local service state id told health
+    [ -n "$("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT")" ] || { say "Nothing runs (start it: ./run_microservices.sh run)"; return 3; }
     printf '%-17s %-9s %12s %9s  %s\n' "$(t SERVICE)" "$(t STATE)" CONTAINER "$(t RESTARTS)" "$(t HEALTH)"
-    "$DOCKER" inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{slice .Id 0 12}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}' "${ids[@]}" |
-        sort | while read -r service state id restarts health; do
-        printf '%-17s %-9s %12s %9s  %s\n' "$service" "$state" "$id" "$restarts" "$health"
+    # Not all have a health check; asked by a template, those without one are an error.
+    "$DOCKER" ps -a --filter "label=com.docker.compose.project=$PROJECT" \
+        --format '{{.Label "com.docker.compose.service"}} {{.State}} {{.ID}} {{.Status}}' | sort | while read -r service state id told; do
+        case $told in
+            *"(healthy)"*) health=healthy ;;
+            *"(unhealthy)"*) health=unhealthy ;;
+            *"(health: starting)"*) health=starting ;;
+            *) health=- ;;
+        esac
+        printf '%-17s %-9s %12s %9s  %s\n' "$service" "$state" "$id" "$("$DOCKER" inspect --format '{{.RestartCount}}' "$id")" "$health"
     done
     printf '\n%s/readyz: ' "$(container_api_url)"
     curl -s -m 3 "$(container_api_url)/readyz" || t 'does not answer'
