@@ -84,11 +84,8 @@ unsafe fn q4_1<const N: usize>(tile: *const u8, activations: Activations, first:
                 let index = (first + column) * blocks + block;
                 let values = activations.quants.add(index * BLOCK);
                 let mut products = _mm512_setzero_si512();
-                for vector in 0..4 {
-                    products = _mm512_dpbusd_epi32(products, low[vector], four(values.add(vector * 4)));
-                }
-                for vector in 0..4 {
-                    products = _mm512_dpbusd_epi32(products, high[vector], four(values.add(16 + vector * 4)));
+                for (vector, quants) in low.iter().chain(&high).enumerate() {
+                    products = _mm512_dpbusd_epi32(products, *quants, four(values.add(vector * 4)));
                 }
                 let scale = _mm512_mul_ps(d, _mm512_set1_ps(*activations.scales.add(index)));
                 *sum = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(products), *sum);
