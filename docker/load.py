@@ -3,13 +3,15 @@
     python3 docker/load.py URL streams COUNT [TOKENS]          COUNT streams at once; each has to end with [DONE]
     python3 docker/load.py URL steady SECONDS [CLIENTS]        clients that ask one question after the other
 
-Prints one JSON object. Both are bounded in count and time. Answers are never taken from the cache.
+Prints one JSON object. Both are bounded in count and time; SIGTERM ends `steady` earlier, when what was asked is answered.
+Answers are never taken from the cache.
 """
 
 import hashlib
 import http.client
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -84,11 +86,12 @@ def streams(base, count, tokens):
 
 def steady(base, seconds, clients):
     ok, failed, slowest = [0], [], [0.0]
-    end = time.monotonic() + seconds
+    end, told = time.monotonic() + seconds, threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
 
     def one(number):
         turn = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end and not told.is_set():
             turn += 1
             started = time.monotonic()
             try:

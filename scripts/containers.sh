@@ -123,6 +123,7 @@ run_containers() {
     fi
     compose up -d --quiet-pull --remove-orphans --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" "${ONLY[@]}" >"$RUN_DIR/up.log" 2>&1 || {
         tail -n 15 "$RUN_DIR/up.log" >&2
+        tell_ill
         fail "the containers did not become ready; the last lines are above" \
             "./run_microservices.sh logs model-service; ./run_microservices.sh doctor --docker"
     }
@@ -323,7 +324,15 @@ scale_containers() {
 # Starts, or stops, as many as it takes; those that run are left as they are.
 start_replicas() { # SERVICE NUMBER
     compose up -d --no-deps --no-recreate --scale "$1=$2" --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" "$1" >"$RUN_DIR/up.log" 2>&1 ||
-        { tail -n 15 "$RUN_DIR/up.log" >&2; fail "the containers did not become ready; the last lines are above"; }
+        { tail -n 15 "$RUN_DIR/up.log" >&2; tell_ill; fail "the containers did not become ready; the last lines are above"; }
+}
+
+# What health checks said of those that are not well.
+tell_ill() {
+    local id
+    for id in $("$DOCKER" ps -q --filter "label=com.docker.compose.project=$PROJECT" --filter health=unhealthy --filter health=starting); do
+        "$DOCKER" inspect --format '{{slice .Name 1}}: {{range .State.Health.Log}}{{.Output}}{{end}}' "$id" | tail -n 3 >&2
+    done
 }
 
 replicas_of() {
@@ -341,7 +350,8 @@ update_containers() {
         check_scale "$service" 1
         if [ "$service" = gateway ] && [[ ,$(container_setting COMPOSE_PROFILES ''), != *,traefik,* ]]; then
             note "without Traefik the gateway is away for a moment: its port can be held by one only"
-            compose up -d --no-deps --force-recreate --wait gateway >"$RUN_DIR/up.log" 2>&1 || { tail -n 10 "$RUN_DIR/up.log" >&2; exit 1; }
+            compose up -d --no-deps --force-recreate --wait gateway >"$RUN_DIR/up.log" 2>&1 ||
+                { tail -n 10 "$RUN_DIR/up.log" >&2; tell_ill; fail "the containers did not become ready; the last lines are above"; }
             continue
         fi
         mapfile -t old < <(replicas_of "$service")

@@ -75,12 +75,31 @@ start_engine() {
     local dir=$RUN_DIR/engine
     mkdir -p "$dir"
     say "Starting a container engine (%s)" "$dir/log"
+    launch_engine "$dir" && return 0
+    # One that was killed, or went down with the machine, may stumble over what it remembers of its networks.
+    if [ -e "$dir/data/network/files/local-kv.db" ]; then
+        note "it does not start; once more, without the networks it remembers"
+        rm -f "$dir/data/network/files/local-kv.db"
+        if launch_engine "$dir"; then
+            # They would look for networks that are gone.
+            "$DOCKER" container prune --force >/dev/null
+            return 0
+        fi
+    fi
+    tail -n 5 "$dir/log" >&2
+    fail "the container engine did not start; its last lines are above"
+}
+
+# True when it answers, false if it dies, or says nothing for a minute.
+launch_engine() { # DIRECTORY
+    local dir=$1 limit=$((SECONDS + 60))
     setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
         -H "unix://$dir/docker.sock" </dev/null >"$dir/log" 2>&1 9>&- &
+    local engine=$!
     export DOCKER_HOST=unix://$dir/docker.sock
-    local limit=$((SECONDS + 60))
     until engine_answers; do
-        [ $SECONDS -lt $limit ] || { tail -n 5 "$dir/log" >&2; fail "the container engine did not start; its last lines are above"; }
+        kill -0 "$engine" 2>/dev/null || return 1
+        [ $SECONDS -lt $limit ] || { kill "$engine"; return 1; }
         sleep 0.2
     done
 }

@@ -105,6 +105,7 @@ declare -gA POLISH=(
     ["the containers could not be stopped"]="nie udało się zatrzymać kontenerów"
     ["In %s"]="W %s"
     ["Starting a container engine (%s)"]="Uruchamiam silnik kontenerów (%s)"
+    ["it does not start; once more, without the networks it remembers"]="nie uruchamia się; jeszcze raz, bez sieci, które pamięta"
     ["the container engine did not start; its last lines are above"]="silnik kontenerów nie uruchomił się; ostatnie linie są powyżej"
     ["the container engine does not answer"]="silnik kontenerów nie odpowiada"
     ["no container engine runs, or this user may not use it"]="nie działa żaden silnik kontenerów albo ten użytkownik nie może go używać"

@@ -2,7 +2,7 @@
 """One process against services: the same model, the same machine, the same load, in turns.
 
     cargo build --release -p llmo -p llmo-server -p llmo-gateway
-    benches/comparison/compare.py [--rounds 3] [--bin target/release] [--engine real|sim] [--rebuild] [--json FILE]
+    benches/comparison/compare.py [--rounds 3] [--bin target/release] [--engine real|sim] [--rebuild] [--json FILE [--resume]]
 
 `mono` is `llmo up`; `services` are a gateway and a model, a cache and a storage service on the same host. Each round starts
 one, measures it, kills parts of it, and stops it; then the other. The table holds medians over the rounds. Requests ask
@@ -296,17 +296,23 @@ def main():
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rebuild", action="store_true", help="also time builds after a change (--rounds 0: nothing else)")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="keeps all figures, written after each measurement")
+    parser.add_argument("--resume", action="store_true", help="go on after what the --json file has already")
     options = parser.parse_args()
 
     # So that nothing goes on running when this is told to stop.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rounds = {"mono": [], "services": []}
+    if options.resume and options.json and options.json.exists():
+        rounds = json.loads(options.json.read_text())["rounds"]
     for number in range(options.rounds):
         # Who goes first changes: a machine that gets warmer or busier must not favour one.
         for kind in sorted(rounds, reverse=number % 2 == 1):
+            if len(rounds[kind]) > number:
+                continue
             rounds[kind].append(measure(kind, options))
             print(f"round {number + 1}, {kind}: {json.dumps(rounds[kind][-1])}", file=sys.stderr, flush=True)
+            keep(options, rounds, {})
     if options.rounds:
         print_table(rounds, options)
     builds = rebuild() if options.rebuild else {}
@@ -314,6 +320,10 @@ def main():
         print("\n| `cargo build` (dev, no llama.cpp) | seconds | processor seconds |\n|---|---|---|")
         for what, (seconds, busy) in builds.items():
             print(f"| {what} | {seconds:.1f} | {busy:.1f} |")
+    keep(options, rounds, builds)
+
+
+def keep(options, rounds, builds):
     if options.json:
         options.json.write_text(json.dumps({"rounds": rounds, "rebuild": builds}, indent=1))
 

@@ -27,3 +27,42 @@ pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
     });
     file.chain(named).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::report::State;
+
+    fn states(config: &Config) -> Vec<State> {
+        check(config, Layout::Services).iter().map(|finding| finding.state).collect()
+    }
+
+    #[test]
+    fn a_model_that_was_not_fetched_is_a_problem_and_the_simulator_needs_none() {
+        let store = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store.dir = store.path().into();
+        config.model.names = vec!["here".into(), "away".into()];
+        std::fs::create_dir(store.path().join("here")).unwrap();
+        std::fs::write(store.path().join("here/manifest.json"), "{}").unwrap();
+
+        assert_eq!(states(&config), [State::Fine, State::Problem]);
+        let cure = check(&config, Layout::Services).pop().unwrap().cure;
+        assert_eq!(cure.as_deref(), Some("llmo pull away"));
+
+        config.model.engine = EngineKind::Sim;
+        assert_eq!(states(&config), [State::Fine]);
+    }
+
+    #[test]
+    fn a_file_stands_for_the_first_name() {
+        let store = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store.dir = store.path().into();
+        config.model.names = vec!["default".into()];
+        config.model.path = Some(store.path().join("model.gguf"));
+        assert_eq!(states(&config), [State::Problem]);
+        std::fs::write(store.path().join("model.gguf"), "GGUF").unwrap();
+        assert_eq!(states(&config), [State::Fine]);
+    }
+}
