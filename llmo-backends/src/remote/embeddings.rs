@@ -24,7 +24,7 @@ pub fn embed(request: &EmbedRequest, upstream: Upstream<'_>) -> Result<Post> {
     if let (true, Some(keep_alive)) = (upstream.extensions, request.keep_alive) {
         body["keep_alive"] = json!(keep_alive);
     }
-    Ok(Post { path: "/v1/embeddings", body })
+    Ok(Post::json("/v1/embeddings", &body))
 }
 
 /// A request to split a text.
@@ -36,13 +36,13 @@ pub fn tokenize(text: &str, options: TokenizeOptions, upstream: Upstream<'_>) ->
         "add_special": options.add_special,
         "parse_special": options.parse_special,
     });
-    Post { path: "/tokenize", body }
+    Post::json("/tokenize", &body)
 }
 
 /// A request to join tokens.
 #[must_use]
 pub fn detokenize(tokens: &[TokenId], upstream: Upstream<'_>) -> Post {
-    Post { path: "/detokenize", body: json!({"model": upstream.model, "tokens": tokens}) }
+    Post::json("/detokenize", &json!({"model": upstream.model, "tokens": tokens}))
 }
 
 #[derive(Deserialize)]

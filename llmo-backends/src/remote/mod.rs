@@ -10,18 +10,20 @@
 //! ```
 //!
 //! * Pure: [`request`], [`response`], [`logprobs`], [`embeddings`], [`errors`], [`sse`], [`patience`].
-//! * I/O: [`transport`], [`stream`], [`in_flight`], and the [`RemoteModel`] itself.
+//! * I/O: the HTTP clients, [`transport`], [`stream`], [`in_flight`], and the [`RemoteModel`] itself.
 //!
 //! Errors of an llmo service come out as the [`ModelError`](llmo_core::ModelError) they were, so that they pass
 //! through any number of gateways unchanged. Dropping a stream closes its connection to the upstream: that is how the
 //! upstream learns that nobody listens. Nothing is retried here; `ModelError::is_retryable` tells a router what it may
 //! send elsewhere.
 
+mod client;
 pub mod embeddings;
 pub mod errors;
 pub mod in_flight;
 pub mod logprobs;
 mod model;
+mod object;
 pub mod options;
 pub mod patience;
 pub mod request;

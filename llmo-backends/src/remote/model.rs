@@ -7,9 +7,9 @@ use llmo_core::model::{
     CacheStatus, Constraint, EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model,
     ModelError, ModelInfo, Origin, Prompt, Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
 };
-use reqwest::Response;
 use tokio::time::Instant;
 
+use super::client::Response;
 use super::in_flight::{Guard, InFlight};
 use super::options::RemoteOptions;
 use super::patience::Patience;
@@ -126,9 +126,9 @@ impl Model for RemoteModel {
         };
         let running = self.in_flight.enter();
         let response = patience.wait(self.transport.post(post, caller, &self.info.id)).await??;
-        let origin = origin(response.headers());
+        let origin = origin(&response.headers);
         let reader = Reader::new(&self.info.id).expecting_prompt(request.prompt_logprobs.is_some());
-        let stream = match content_type(response.headers()) {
+        let stream = match content_type(&response.headers) {
             "text/event-stream" => {
                 let answer = Answer::new(response, self.options.max_event_bytes, reader, patience, running);
                 EventStream::new(answer.events())

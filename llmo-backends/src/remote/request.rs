@@ -1,8 +1,11 @@
 //! From a request to what is posted. Pure.
 
-use llmo_core::model::{Constraint, GenerateRequest, ModelError, Prompt, Result, SamplingParams};
-use serde_json::{Map, Value, json};
+use bytes::Bytes;
+use llmo_core::model::{Constraint, GenerateRequest, ModelError, Prompt, Result, SamplingParams, TokenId};
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::object::Object;
 use super::tools;
 
 /// What the upstream is.
@@ -20,7 +23,14 @@ pub struct Post {
     /// The path, from the root of the service.
     pub path: &'static str,
     /// The JSON body.
-    pub body: Value,
+    pub body: Bytes,
+}
+
+impl Post {
+    /// Posts a value.
+    pub(super) fn json(path: &'static str, body: &Value) -> Self {
+        Self { path, body: body.to_string().into() }
+    }
 }
 
 /// A generation: conversations go to the chat endpoint, text and tokens to that for completions.
@@ -31,28 +41,28 @@ pub struct Post {
 /// # Errors
 /// [`ModelError::Unsupported`] for parameters that OpenAI does not have, if the upstream takes no extensions.
 pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Post> {
-    let mut body = Map::new();
-    body.insert("model".into(), upstream.model.into());
+    let mut body = Object::new();
+    body.insert("model", upstream.model);
     let chat = matches!(request.prompt, Prompt::Chat(_));
     match &request.prompt {
-        Prompt::Chat(messages) => body.insert("messages".into(), messages.iter().map(tools::message).collect()),
-        Prompt::Text(text) => body.insert("prompt".into(), json!(text)),
-        Prompt::Tokens(tokens) => body.insert("prompt".into(), json!(tokens)),
+        Prompt::Chat(messages) => body.insert("messages", Each(messages, tools::message)),
+        Prompt::Text(text) => body.insert("prompt", text),
+        Prompt::Tokens(tokens) => body.insert("prompt", tokens),
         _ => return Err(ModelError::invalid("prompt", "of a kind that can't be sent to an upstream")),
     };
-    body.insert("stream".into(), true.into());
-    body.insert("stream_options".into(), json!({"include_usage": true}));
+    body.insert("stream", true);
+    body.insert("stream_options", WithUsage { include_usage: true });
     match request.max_tokens {
-        Some(max_tokens) => drop(body.insert("max_tokens".into(), max_tokens.into())),
+        Some(max_tokens) => body.insert("max_tokens", max_tokens),
         // Completions end after 16 tokens unless told that there is no limit.
-        None if !chat => drop(body.insert("max_tokens".into(), Value::Null)),
+        None if !chat => body.insert("max_tokens", ()),
         None => {}
     }
     if request.prompt_logprobs.is_some() && (chat || !upstream.extensions) {
         return Err(unsupported(upstream.model, "log probabilities of the prompt"));
     }
     if !request.stop.is_empty() {
-        body.insert("stop".into(), json!(request.stop));
+        body.insert("stop", &request.stop);
     }
     if let Some(top) = request.logprobs {
         insert_logprobs(&mut body, chat, top);
@@ -68,11 +78,11 @@ pub fn generate(request: &GenerateRequest, upstream: Upstream<'_>) -> Result<Pos
         refuse_extensions(request, upstream.model)?;
     }
     let path = if chat { "/v1/chat/completions" } else { "/v1/completions" };
-    Ok(Post { path, body: Value::Object(body) })
+    Ok(Post { path, body: body.finish() })
 }
 
 /// JSON formats as OpenAI has them; the others as vLLM has them, but GBNF as llama-server has it.
-fn insert_constraint(body: &mut Map<String, Value>, constraint: &Constraint, upstream: Upstream<'_>) -> Result<()> {
+fn insert_constraint(body: &mut Object, constraint: &Constraint, upstream: Upstream<'_>) -> Result<()> {
     let (name, value) = match constraint {
         Constraint::JsonObject => ("response_format", json!({"type": "json_object"})),
         Constraint::JsonSchema(schema) => {
@@ -88,22 +98,22 @@ fn insert_constraint(body: &mut Map<String, Value>, constraint: &Constraint, ups
             return Err(ModelError::Unsupported { model: upstream.model.into(), what });
         }
     };
-    body.insert(name.into(), value);
+    body.insert(name, value);
     Ok(())
 }
 
-fn insert_logprobs(body: &mut Map<String, Value>, chat: bool, top: u32) {
+fn insert_logprobs(body: &mut Object, chat: bool, top: u32) {
     if chat {
-        body.insert("logprobs".into(), true.into());
-        body.insert("top_logprobs".into(), top.into());
+        body.insert("logprobs", true);
+        body.insert("top_logprobs", top);
     } else {
-        body.insert("logprobs".into(), top.into());
+        body.insert("logprobs", top);
     }
 }
 
-fn insert_sampling(body: &mut Map<String, Value>, sampling: &SamplingParams) {
+fn insert_sampling(body: &mut Object, sampling: &SamplingParams) {
     // OpenAI's default is 1, so greedy has to be said.
-    body.insert("temperature".into(), number(sampling.temperature));
+    body.insert("temperature", sampling.temperature);
     for (name, value, off) in [
         ("top_p", sampling.top_p, 1.0),
         ("frequency_penalty", sampling.frequency_penalty, 0.0),
@@ -111,75 +121,102 @@ fn insert_sampling(body: &mut Map<String, Value>, sampling: &SamplingParams) {
     ] {
         // llama-server's top_p is 0.95 unless told; the penalties are off everywhere.
         if value != off || (name == "top_p" && sampling.temperature > 0.0) {
-            body.insert(name.into(), number(value));
+            body.insert(name, value);
         }
     }
     if let Some(seed) = sampling.seed {
-        body.insert("seed".into(), seed.into());
+        body.insert("seed", seed);
     }
     if !sampling.logit_bias.is_empty() {
-        let bias = sampling.logit_bias.iter().map(|(token, bias)| (token.to_string(), number(*bias)));
-        body.insert("logit_bias".into(), Value::Object(bias.collect()));
+        body.insert("logit_bias", Biases(&sampling.logit_bias));
     }
 }
 
 /// Filters that OpenAI does not have. While sampling they are always sent: llama-server's defaults are top_k 40 and
 /// min_p 0.05. At temperature 0 they change nothing.
-fn insert_extensions(body: &mut Map<String, Value>, request: &GenerateRequest) {
+fn insert_extensions(body: &mut Object, request: &GenerateRequest) {
     let sampling = &request.sampling;
     if let Some(keep_alive) = request.keep_alive {
-        body.insert("keep_alive".into(), json!(keep_alive));
+        body.insert("keep_alive", keep_alive);
     }
     if let Some(adapter) = &request.adapter {
-        body.insert("lora".into(), json!([{"name": adapter.name, "scale": number(adapter.scale)}]));
+        body.insert("lora", [Lora { name: &adapter.name, scale: adapter.scale }]);
     }
     if request.token_ids {
-        body.insert("return_token_ids".into(), true.into());
+        body.insert("return_token_ids", true);
     }
     if !request.output_prefix.is_empty() {
-        body.insert("output_prefix".into(), json!(request.output_prefix));
+        body.insert("output_prefix", &request.output_prefix);
     }
     if sampling.temperature > 0.0 {
-        body.insert("top_k".into(), sampling.top_k.into());
-        body.insert("min_p".into(), number(sampling.min_p));
+        body.insert("top_k", sampling.top_k);
+        body.insert("min_p", sampling.min_p);
         if sampling.typical_p != 1.0 {
-            body.insert("typical_p".into(), number(sampling.typical_p));
+            body.insert("typical_p", sampling.typical_p);
         }
     }
     if sampling.repetition_penalty != 1.0 {
         // vLLM's and llmo's name, then llama-server's.
-        body.insert("repetition_penalty".into(), number(sampling.repetition_penalty));
-        body.insert("repeat_penalty".into(), number(sampling.repetition_penalty));
+        body.insert("repetition_penalty", sampling.repetition_penalty);
+        body.insert("repeat_penalty", sampling.repetition_penalty);
     }
     if sampling.has_penalties() {
-        body.insert("repeat_last_n".into(), window(sampling.penalty_window));
+        body.insert("repeat_last_n", window(sampling.penalty_window));
     }
     if let Some(dry) = &sampling.dry {
-        body.insert("dry_multiplier".into(), number(dry.multiplier));
-        body.insert("dry_base".into(), number(dry.base));
-        body.insert("dry_allowed_length".into(), dry.allowed_length.into());
-        body.insert("dry_penalty_last_n".into(), window(dry.window));
-        body.insert("dry_sequence_breakers".into(), json!(dry.sequence_breakers));
+        body.insert("dry_multiplier", dry.multiplier);
+        body.insert("dry_base", dry.base);
+        body.insert("dry_allowed_length", dry.allowed_length);
+        body.insert("dry_penalty_last_n", window(dry.window));
+        body.insert("dry_sequence_breakers", &dry.sequence_breakers);
     }
     if let Some(mirostat) = &sampling.mirostat {
-        body.insert("mirostat".into(), mirostat.version.into());
-        body.insert("mirostat_tau".into(), number(mirostat.tau));
-        body.insert("mirostat_eta".into(), number(mirostat.eta));
+        body.insert("mirostat", mirostat.version);
+        body.insert("mirostat_tau", mirostat.tau);
+        body.insert("mirostat_eta", mirostat.eta);
         if let Some(mu) = mirostat.mu {
-            body.insert("mirostat_mu".into(), number(mu));
+            body.insert("mirostat_mu", mu);
         }
     }
     if !request.stop_tokens.is_empty() {
-        body.insert("stop_token_ids".into(), json!(request.stop_tokens));
+        body.insert("stop_token_ids", &request.stop_tokens);
     }
     if let Some(top) = request.prompt_logprobs {
-        body.insert("prompt_logprobs".into(), top.into());
+        body.insert("prompt_logprobs", top);
     }
 }
 
 /// A number of the last tokens as llama-server has it: there 0 is none, and -1 all.
-fn window(tokens: u32) -> Value {
-    if tokens == 0 { (-1).into() } else { tokens.into() }
+fn window(tokens: u32) -> i64 {
+    if tokens == 0 { -1 } else { tokens.into() }
+}
+
+#[derive(Serialize)]
+struct WithUsage {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct Lora<'a> {
+    name: &'a str,
+    scale: f32,
+}
+
+struct Biases<'a>(&'a [(TokenId, f32)]);
+
+impl Serialize for Biases<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// A list of things in another form.
+pub(super) struct Each<'a, T, F>(pub(super) &'a [T], pub(super) F);
+
+impl<'a, T, W: Serialize, F: Fn(&'a T) -> W> Serialize for Each<'a, T, F> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(&self.1))
+    }
 }
 
 fn unsupported(model: &str, what: &str) -> ModelError {
@@ -206,11 +243,6 @@ fn refuse_extensions(request: &GenerateRequest, model: &str) -> Result<()> {
     }
 }
 
-/// The shortest decimal that reads back as this f32: 0.7, where widening to f64 would give 0.699999988079071.
-fn number(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
-}
-
 #[cfg(test)]
 mod tests {
     use llmo_core::model::{DryParams, MirostatParams};
@@ -220,16 +252,10 @@ mod tests {
     const OPENAI: Upstream<'_> = Upstream { model: "m", extensions: false };
 
     #[test]
-    fn numbers_are_written_as_people_write_them() {
-        assert_eq!(number(0.7).to_string(), "0.7");
-        assert_eq!(number(1.0).to_string(), "1.0");
-    }
-
-    #[test]
     fn a_plain_upstream_never_sees_an_extension() {
         let mut request = GenerateRequest::ask("hi").sampling(SamplingParams::at_temperature(0.7));
         request.token_ids = true;
-        let body = generate(&request, OPENAI).unwrap().body;
+        let body: Value = serde_json::from_slice(&generate(&request, OPENAI).unwrap().body).unwrap();
         for name in ["top_k", "min_p", "return_token_ids"] {
             assert!(body.get(name).is_none(), "{name}: {body}");
         }

@@ -19,7 +19,7 @@ pub fn rerank(request: &RerankRequest, upstream: Upstream<'_>) -> Post {
     if upstream.extensions {
         body["truncate"] = request.truncate.into();
     }
-    Post { path: "/v1/rerank", body }
+    Post::json("/v1/rerank", &body)
 }
 
 #[derive(Deserialize)]

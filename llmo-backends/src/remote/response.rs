@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use llmo_core::model::{Delta, Finish, FinishReason, ModelError, Result, Timings, TokenId, Usage};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::errors::WireError;
@@ -88,12 +89,11 @@ impl Reader {
     /// # Errors
     /// As for [`event`](Self::event).
     pub fn json(&mut self, data: &[u8]) -> Result<Read> {
-        let value: Value = serde_json::from_slice(data).map_err(|e| self.broken(&format!("it sent no JSON: {e}")))?;
-        if let Some(error) = WireError::from_json(&value) {
-            return Err(error.into_error(&self.model, self.started));
-        }
-        let chunk: Chunk =
-            serde_json::from_value(value).map_err(|e| self.broken(&format!("it sent a strange chunk: {e}")))?;
+        let chunk = match serde_json::from_slice::<Chunk>(data) {
+            Ok(chunk) if chunk.is_output() => chunk,
+            // An error in one of its many forms, or nothing that we know.
+            _ => self.strange(data)?,
+        };
         match self.chunk(chunk) {
             Read::Delta(delta) if self.expects_prompt && delta.prompt.is_empty() => Err(ModelError::Unsupported {
                 model: self.model.clone(),
@@ -104,6 +104,14 @@ impl Reader {
                 Ok(read)
             }
         }
+    }
+
+    fn strange(&self, data: &[u8]) -> Result<Chunk> {
+        let value: Value = serde_json::from_slice(data).map_err(|e| self.broken(&format!("it sent no JSON: {e}")))?;
+        if let Some(error) = WireError::from_json(&value) {
+            return Err(error.into_error(&self.model, self.started));
+        }
+        serde_json::from_value(value).map_err(|e| self.broken(&format!("it sent a strange chunk: {e}")))
     }
 
     fn chunk(&mut self, chunk: Chunk) -> Read {
@@ -173,6 +181,15 @@ struct Chunk {
     usage: Option<WireUsage>,
     #[serde(default)]
     llmo: Option<Llmo>,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+impl Chunk {
+    /// Is it surely no error?
+    fn is_output(&self) -> bool {
+        self.error.is_none() && (!self.choices.is_empty() || self.usage.is_some())
+    }
 }
 
 #[derive(Deserialize)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::Stream;
 use llmo_core::model::{Event, Finish, ModelError, Result};
-use reqwest::Response;
 use tokio::time::Instant;
 
+use super::client::Response;
 use super::in_flight::Guard;
 use super::patience::Patience;
 use super::response::{Read, Reader};
@@ -60,7 +60,7 @@ impl Answer {
                 }
                 Ok(Err(error)) => {
                     // Only the end of the body is missing if the upstream has said why it stopped.
-                    let broken = transport::broken(&error, self.reader.started());
+                    let broken = transport::broken(&*error, self.reader.started());
                     let finish = self.reader.finish().map_err(|_| broken);
                     self.end(finish);
                 }

@@ -1,57 +1,77 @@
 //! Functions and their calls, as upstreams read and write them. Pure.
 
-use llmo_core::model::{GenerateRequest, Message, ToolCallDelta, ToolChoice};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use llmo_core::model::{GenerateRequest, Message, Tool, ToolCallDelta, ToolChoice};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::object::Object;
+use super::request::Each;
 
 /// A message in OpenAI's form.
-pub(super) fn message(message: &Message) -> Value {
-    let mut wire = Map::new();
-    wire.insert("role".into(), message.role.as_str().into());
+#[derive(Serialize)]
+pub(super) struct WireMessage<'a> {
+    role: &'a str,
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Called<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Called<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: CalledFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct CalledFunction<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+/// The form of a message.
+pub(super) fn message(message: &Message) -> WireMessage<'_> {
     let has_calls = !message.tool_calls.is_empty();
-    let content = if has_calls && message.content.is_empty() { Value::Null } else { message.content.as_str().into() };
-    wire.insert("content".into(), content);
-    if has_calls {
-        let calls = message.tool_calls.iter().map(|call| {
-            json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
-        });
-        wire.insert("tool_calls".into(), calls.collect());
+    let calls = message.tool_calls.iter().map(|call| Called {
+        id: &call.id,
+        kind: "function",
+        function: CalledFunction { name: &call.name, arguments: &call.arguments },
+    });
+    WireMessage {
+        role: message.role.as_str(),
+        content: (!has_calls || !message.content.is_empty()).then_some(message.content.as_str()),
+        tool_calls: calls.collect(),
+        tool_call_id: message.tool_call_id.as_deref(),
+        name: message.name.as_deref(),
     }
-    if let Some(id) = &message.tool_call_id {
-        wire.insert("tool_call_id".into(), id.as_str().into());
-    }
-    if let Some(name) = &message.name {
-        wire.insert("name".into(), name.as_str().into());
-    }
-    Value::Object(wire)
+}
+
+#[derive(Serialize)]
+struct Offered<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: &'a Tool,
 }
 
 /// The functions of a request and the choice among them, spelled out where it is not the upstream's default.
-pub(super) fn insert(body: &mut Map<String, Value>, request: &GenerateRequest) {
+pub(super) fn insert(body: &mut Object, request: &GenerateRequest) {
     if request.tools.is_empty() {
         return;
     }
-    let tools = request.tools.iter().map(|tool| {
-        let mut function = Map::new();
-        function.insert("name".into(), tool.name.as_str().into());
-        if let Some(description) = &tool.description {
-            function.insert("description".into(), description.as_str().into());
-        }
-        function.insert("parameters".into(), tool.parameters.clone());
-        json!({"type": "function", "function": function})
-    });
-    body.insert("tools".into(), tools.collect());
-    let choice = match &request.tool_choice {
-        ToolChoice::None => Some(json!("none")),
-        ToolChoice::Required => Some(json!("required")),
-        ToolChoice::Named(name) => Some(json!({"type": "function", "function": {"name": name}})),
-        _ => None,
-    };
-    if let Some(choice) = choice {
-        body.insert("tool_choice".into(), choice);
+    body.insert("tools", Each(&request.tools, |function| Offered { kind: "function", function }));
+    match &request.tool_choice {
+        ToolChoice::None => body.insert("tool_choice", "none"),
+        ToolChoice::Required => body.insert("tool_choice", "required"),
+        ToolChoice::Named(name) => body.insert("tool_choice", json!({"type": "function", "function": {"name": name}})),
+        _ => {}
     }
     // llama-server's default is false, OpenAI's is true.
-    body.insert("parallel_tool_calls".into(), request.parallel_tool_calls.into());
+    body.insert("parallel_tool_calls", request.parallel_tool_calls);
 }
 
 /// A call, or a piece of one, in an answer.
@@ -94,11 +114,11 @@ mod tests {
         let mut called = Message::assistant("");
         called.tool_calls.push(llmo_core::model::ToolCall::new("c1", "f", "{}"));
         assert_eq!(
-            message(&called),
+            json!(message(&called)),
             json!({"role": "assistant", "content": null,
                    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]})
         );
-        assert_eq!(message(&Message::user("x")), json!({"role": "user", "content": "x"}));
+        assert_eq!(json!(message(&Message::user("x"))), json!({"role": "user", "content": "x"}));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The HTTP client of one upstream.
 
+use std::error::Error;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::uri::Uri;
 use llmo_core::model::request::CacheUse;
 use llmo_core::model::{ModelError, Result};
 use llmo_core::trace;
-use reqwest::{Client, Response, Url};
+use reqwest::Url;
 
+use super::client::{Client, NoResponse, Response};
 use super::errors::WireError;
 use super::options::RemoteOptions;
 use super::request::Post;
@@ -44,7 +47,7 @@ pub struct Transport {
     client: Client,
     base: String,
     /// The same, parsed: that takes longer than to send a small request.
-    url: Url,
+    uri: Uri,
 }
 
 impl Transport {
@@ -56,10 +59,12 @@ impl Transport {
     pub fn new(base_url: &str, options: &RemoteOptions) -> Result<Self> {
         let base = base_url.trim_end_matches('/');
         let base = base.strip_suffix("/v1").unwrap_or(base);
-        let url = Url::parse(base).map_err(|e| ModelError::invalid("base_url", format!("{base:?}: {e}")))?;
+        let refused = |why: String| ModelError::invalid("base_url", format!("{base:?}: {why}"));
+        let url = Url::parse(base).map_err(|error| refused(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(ModelError::invalid("base_url", format!("{base:?} must begin with http:// or https://")));
         }
+        let uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
         let mut headers = HeaderMap::new();
         if let Some(key) = &options.api_key {
             let mut value = HeaderValue::try_from(format!("Bearer {key}"))
@@ -67,20 +72,7 @@ impl Transport {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let mut client = Client::builder()
-            .user_agent(concat!("llmo/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .connect_timeout(options.connect_timeout)
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(options.idle_connections)
-            // A redirect would take prompts and keys to a host that nobody configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(options.any_certificate);
-        if !options.system_proxy {
-            client = client.no_proxy();
-        }
-        let client = client.build().map_err(|e| ModelError::Internal(chain(&e)))?;
-        Ok(Self { client, base: base.to_owned(), url })
+        Ok(Self { client: Client::new(&url, options, headers)?, base: base.to_owned(), uri })
     }
 
     /// The root of the service.
@@ -95,26 +87,24 @@ impl Transport {
     /// [`ModelError::Unavailable`] if there is nobody to talk to, [`ModelError::Upstream`] if the connection broke,
     /// and whatever error the upstream answers with, for a request for `model`.
     pub async fn post(&self, post: Post, caller: Caller<'_>, model: &str) -> Result<Response> {
-        let mut url = self.url.clone();
-        // One of our own paths, behind the root's.
-        url.set_path(&format!("{}{}", self.url.path().trim_end_matches('/'), post.path));
-        let request = self.client.post(url).headers(headers(caller));
-        let response = request.json(&post.body).send().await.map_err(|error| self.failed(&error))?;
-        if response.status().is_success() {
+        let sent = self.client.post(&self.uri, post.path, headers(caller), post.body).await;
+        let response = sent.map_err(|failed| self.failed(&failed))?;
+        if response.status.is_success() {
             return Ok(response);
         }
-        let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers());
+        let status = response.status.as_u16();
+        let retry_after = retry_after(&response.headers);
         // The status says enough if the body can't be read.
         let body = read_body(response, MAX_ERROR_BODY).await.unwrap_or_default();
         Err(WireError::from_response(status, retry_after, &body).into_error(model, false))
     }
 
-    fn failed(&self, error: &reqwest::Error) -> ModelError {
-        if error.is_connect() {
-            return ModelError::unavailable(format!("{NO_CONNECTION}{}: {}", self.base, root(error)));
+    fn failed(&self, failed: &NoResponse) -> ModelError {
+        let root = root(&*failed.error);
+        if failed.is_connect {
+            return ModelError::unavailable(format!("{NO_CONNECTION}{}: {root}", self.base));
         }
-        ModelError::Upstream { message: format!("{} broke off: {}", self.base, root(error)), started: false }
+        ModelError::Upstream { message: format!("{} broke off: {root}", self.base), started: false }
     }
 }
 
@@ -124,7 +114,7 @@ impl Transport {
 /// [`ModelError::Upstream`] if it is larger, or breaks off.
 pub async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    while let Some(bytes) = response.chunk().await.map_err(|error| broken(&error, false))? {
+    while let Some(bytes) = response.chunk().await.map_err(|error| broken(&*error, false))? {
         if body.len() + bytes.len() > limit {
             return Err(ModelError::Upstream {
                 message: format!("its answer is larger than {limit} bytes"),
@@ -138,7 +128,7 @@ pub async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>> 
 
 /// The error for an answer that broke off.
 #[must_use]
-pub fn broken(error: &reqwest::Error, started: bool) -> ModelError {
+pub(super) fn broken(error: &(dyn Error + 'static), started: bool) -> ModelError {
     ModelError::Upstream { message: format!("the connection broke: {}", root(error)), started }
 }
 
@@ -187,15 +177,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The innermost reason: "connection refused", where the outer texts only repeat the URL.
-fn root(error: &reqwest::Error) -> String {
-    let mut source: &dyn std::error::Error = error;
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut source = error;
     while let Some(inner) = source.source() {
         source = inner;
     }
     source.to_string()
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -10,9 +10,9 @@ use super::request::{Post, Upstream};
 #[must_use]
 pub fn keep(keep_alive: KeepAlive, upstream: Upstream<'_>) -> Post {
     if keep_alive == KeepAlive::NOT_AT_ALL {
-        return Post { path: "/admin/models/unload", body: json!({"model": upstream.model}) };
+        return Post::json("/admin/models/unload", &json!({"model": upstream.model}));
     }
-    Post { path: "/admin/models/load", body: json!({"model": upstream.model, "keep_alive": keep_alive}) }
+    Post::json("/admin/models/load", &json!({"model": upstream.model, "keep_alive": keep_alive}))
 }
 
 /// A request for the text that a conversation becomes (llama-server's form).
@@ -28,7 +28,7 @@ pub fn apply_template(request: &GenerateRequest, upstream: Upstream<'_>) -> Resu
         let function = |tool| json!({"type": "function", "function": tool});
         body["tools"] = request.tools.iter().map(function).collect();
     }
-    Ok(Post { path: "/apply-template", body })
+    Ok(Post::json("/apply-template", &body))
 }
 
 /// Reads the answer of `/apply-template`.
@@ -49,19 +49,23 @@ mod tests {
 
     const UPSTREAM: Upstream<'_> = Upstream { model: "m", extensions: true };
 
+    fn body(post: &Post) -> Value {
+        serde_json::from_slice(&post.body).unwrap()
+    }
+
     #[test]
     fn to_keep_it_for_no_time_is_to_unload_it() {
         assert_eq!(keep(KeepAlive::NOT_AT_ALL, UPSTREAM).path, "/admin/models/unload");
         let post = keep(KeepAlive::For(Duration::from_secs(90)), UPSTREAM);
-        assert_eq!((post.path, &post.body["keep_alive"]), ("/admin/models/load", &json!(90.0)));
-        assert_eq!(keep(KeepAlive::Forever, UPSTREAM).body["keep_alive"], json!(-1.0));
+        assert_eq!((post.path, &body(&post)["keep_alive"]), ("/admin/models/load", &json!(90.0)));
+        assert_eq!(body(&keep(KeepAlive::Forever, UPSTREAM))["keep_alive"], json!(-1.0));
     }
 
     #[test]
     fn only_conversations_have_a_template() {
         assert!(apply_template(&GenerateRequest::complete("x"), UPSTREAM).is_err());
         let post = apply_template(&GenerateRequest::ask("x"), UPSTREAM).unwrap();
-        assert_eq!(post.body["messages"][0]["content"], "x");
-        assert!(post.body.get("tools").is_none());
+        assert_eq!(body(&post)["messages"][0]["content"], "x");
+        assert!(body(&post).get("tools").is_none());
     }
 }

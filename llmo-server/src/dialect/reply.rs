@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use llmo_core::model::{Delta, Finish};
-use serde_json::Value;
 
 use super::{openai, sse};
 use crate::fault::Fault;
@@ -11,8 +10,8 @@ use crate::fault::Fault;
 ///
 /// What a method returns as one piece is written at once; it may hold several events.
 pub trait Reply: Send + 'static {
-    /// The whole answer; one text and finish a choice, in order.
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value;
+    /// The whole answer, as JSON; one text and finish a choice, in order.
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes;
 
     /// The first event of a choice, if the dialect has one.
     fn open(&mut self, choice: usize) -> Option<Bytes>;

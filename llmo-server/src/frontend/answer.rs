@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use axum::response::Response;
 use futures::future::try_join_all;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use llmo_core::model::{Delta, Event, Finish};
 use llmo_core::{EventStream, GenerateRequest, Model, ModelError};
 
@@ -45,7 +47,8 @@ pub(super) async fn answer<R: Reply>(
         Ok(choices) => {
             let choices = completions::best(choices, call.form);
             measurement.finished(openai::total(choices.iter().map(|(_, finish)| finish), call.form.per_prompt));
-            Ok(with_origin(&context, &origin, axum::Json(reply.whole(&choices))))
+            let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Ok(with_origin(&context, &origin, (json, reply.whole(&choices))))
         }
         Err(fault) => Err(failed(measurement, fault)),
     }

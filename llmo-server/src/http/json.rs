@@ -1,46 +1,105 @@
 //! Strict JSON: errors name the field, the line and the column.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::names;
 use crate::fault::Fault;
 
 /// Deepest nesting of a body.
 pub const MAX_DEPTH: usize = 64;
 
+/// A value as JSON.
+#[must_use]
+pub fn bytes(value: &impl Serialize) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 << 10);
+    // Only what JSON has no form for: none of our types.
+    if serde_json::to_writer(&mut bytes, value).is_err() {
+        bytes.clear();
+        bytes.extend_from_slice(b"null");
+    }
+    bytes.into()
+}
+
 /// Reads a value of type `T`.
 ///
 /// # Errors
-/// [`Fault::Body`] for invalid UTF-8, broken JSON, nesting deeper than [`MAX_DEPTH`], numbers outside any type's
-/// range, and fields of a wrong type; it names the field where one is to blame.
+/// Those of [`Object::new`] and [`Object::read`].
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let (line, column) = position(body, error.valid_up_to());
-        whole(format!("the request body is not valid UTF-8 at line {line} column {column}"))
-    })?;
-    if text.trim_ascii().is_empty() {
-        return Err(whole("the request body is empty; send a JSON object".to_owned()));
+    Object::new(body)?.read()
+}
+
+/// A body that has passed all checks that don't depend on what is read from it. It may be read several times, each time for
+/// other fields: serde's `flatten` would lose the place of mistakes.
+#[derive(Debug)]
+pub struct Object<'a> {
+    text: &'a str,
+    /// Its fields; `None` where they can't be told.
+    names: OnceCell<Option<Vec<Cow<'a, str>>>>,
+}
+
+impl<'a> Object<'a> {
+    /// Looks at a body.
+    ///
+    /// # Errors
+    /// [`Fault::Body`] for invalid UTF-8, no body, nesting deeper than [`MAX_DEPTH`], and an array.
+    pub fn new(body: &'a [u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(body).map_err(|error| {
+            let (line, column) = position(body, error.valid_up_to());
+            whole(format!("the request body is not valid UTF-8 at line {line} column {column}"))
+        })?;
+        if text.trim_ascii().is_empty() {
+            return Err(whole("the request body is empty; send a JSON object".to_owned()));
+        }
+        if let Some(offset) = too_deep(body) {
+            let (line, column) = position(body, offset);
+            return Err(whole(format!(
+                "the request body is nested deeper than {MAX_DEPTH} levels at line {line} column {column}"
+            )));
+        }
+        // serde reads an array as a struct's fields in order, which nobody means.
+        if text.trim_start().starts_with('[') {
+            return Err(whole("the request body must be a JSON object, not an array".to_owned()));
+        }
+        Ok(Self { text, names: OnceCell::new() })
     }
-    if let Some(offset) = too_deep(body) {
-        let (line, column) = position(body, offset);
-        return Err(whole(format!(
-            "the request body is nested deeper than {MAX_DEPTH} levels at line {line} column {column}"
-        )));
+
+    /// Reads a value of type `T`.
+    ///
+    /// # Errors
+    /// [`Fault::Body`] for broken JSON, numbers outside any type's range, and fields of a wrong type; it names the field
+    /// where one is to blame.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        // Bodies are nearly always good: only what is not is read again with the place kept in mind.
+        if let Ok(value) = serde_json::from_str(self.text) {
+            return Ok(value);
+        }
+        let mut reader = serde_json::Deserializer::from_str(self.text);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            explain(&path, &error.into_inner())
+        })?;
+        reader.end().map_err(|error| explain(".", &error))?;
+        Ok(value)
     }
-    // serde reads an array as a struct's fields in order, which nobody means.
-    if text.trim_start().starts_with('[') {
-        return Err(whole("the request body must be a JSON object, not an array".to_owned()));
+
+    /// Reads what few requests have: the default where the body has none of the fields of the struct `T`.
+    ///
+    /// # Errors
+    /// Those of [`Object::read`].
+    pub fn read_rare<T: DeserializeOwned + Default>(&self) -> Result<T, Fault> {
+        let names = self.names.get_or_init(|| names::of_object(self.text));
+        match names {
+            Some(names) if !names::of_struct::<T>().iter().any(|rare| names.iter().any(|name| name == rare)) => {
+                Ok(T::default())
+            }
+            _ => self.read(),
+        }
     }
-    // Bodies are nearly always good, and are read several times: only what is not is read again with the place kept in mind.
-    if let Ok(value) = serde_json::from_str(text) {
-        return Ok(value);
-    }
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        explain(&path, &error.into_inner())
-    })?;
-    reader.end().map_err(|error| explain(".", &error))?;
-    Ok(value)
 }
 
 fn whole(message: String) -> Fault {
@@ -119,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Default, Deserialize)]
     struct Wire {
         #[serde(default)]
         temperature: Option<f32>,
@@ -179,6 +238,18 @@ mod tests {
         assert!(parse::<Wire>(brackets.as_bytes()).is_ok());
         let edge = format!("{{\"x\": {}1{}}}", "[".repeat(63), "]".repeat(63));
         assert!(parse::<Wire>(edge.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn rare_fields_are_read_where_they_are() {
+        let rare = |body: &str| Object::new(body.as_bytes()).unwrap().read_rare::<Wire>();
+        assert_eq!(rare(r#"{"x": {"seed": 5}, "y": "seed"}"#).unwrap().seed, None);
+        for there in [r#"{"x": 1, "seed": 5}"#, r#"{"s\u0065ed": 5}"#] {
+            assert_eq!(rare(there).unwrap().seed, Some(5), "{there}");
+        }
+        for bad in [r#"{"seed": -5}"#, r#"{"x": }"#, r#"{"x": 1"#, "5"] {
+            assert!(rare(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

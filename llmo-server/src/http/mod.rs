@@ -25,6 +25,7 @@ mod head_guard;
 pub mod json;
 pub mod layers;
 mod lifecycle;
+mod names;
 pub mod observe;
 mod options;
 pub mod panics;

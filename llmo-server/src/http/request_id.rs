@@ -1,9 +1,10 @@
 //! One id for a request through all services it passes.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// The header.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,7 +34,13 @@ impl RequestId {
     /// A new one, ordered by time.
     #[must_use]
     pub fn make() -> Self {
-        Self(Uuid::now_v7().simple().to_string().into())
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        // It is a name, not a secret: no need to ask the kernel for each.
+        let mut random = [0; 10];
+        fastrand::fill(&mut random);
+        let id = Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid();
+        Self((&*id.simple().encode_lower(&mut Uuid::encode_buffer())).into())
     }
 
     /// The id, shared.

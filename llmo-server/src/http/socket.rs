@@ -3,7 +3,7 @@
 //! The stream is shared with the connection's task, which can still say a last word (408) after hyper has let go.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
@@ -19,6 +19,8 @@ use super::activity::Activity;
 
 /// Bytes the kernel may hold back unsent. Without it, it takes megabytes for a client that reads nothing.
 const UNSENT_BYTES: u32 = 16 << 10;
+/// Bytes that are read at once.
+const MOST_AT_ONCE: usize = 16 << 10;
 /// A blocked client that takes this much is reading after all.
 const PROGRESS_BYTES: usize = 16 << 10;
 
@@ -62,6 +64,22 @@ impl Socket {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Reads what is there. Where the kernel gives less than there is room for, it has no more, and nobody has to ask it again,
+    /// which would cost a system call for every request. (Events come for edges: what arrives later comes with a new one.
+    /// tokio's own `poll_read` does the same, but wants the stream for itself.)
+    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let mut drained = None;
+        let read = self.stream.try_io(Interest::READABLE, || {
+            let n = (&*SockRef::from(&*self.stream)).read(room)?;
+            if 0 < n && n < room.len() {
+                drained = Some(n);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(n)
+        });
+        drained.map_or(read, Ok)
     }
 
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -117,9 +135,11 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
+            let room = buf.remaining().min(MOST_AT_ONCE);
+            match self.try_read(buf.initialize_unfilled_to(room)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) => {
+                    buf.advance(n);
                     if n > 0 {
                         self.activity.received(Instant::now());
                     }

@@ -106,7 +106,7 @@ fn check<R: Reply>(kind: &str, reply: impl Fn(&Said) -> R) {
     let dir = dir(kind);
     for (name, said) in inputs(&dir, ".events.json") {
         let said: Said = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let whole = reply(&said).whole(&said.wholes());
+        let whole: Value = serde_json::from_slice(&reply(&said).whole(&said.wholes())).unwrap();
         expect(&dir.join(format!("{name}.answer.json")), &format!("{whole:#}\n"));
         expect(&dir.join(format!("{name}.stream.txt")), &stream(&mut reply(&said), &said));
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::error;
 use crate::dialect::{Head, Reply, sse, tools};
 use crate::fault::Fault;
+use crate::http::json;
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -89,15 +90,15 @@ impl MessageReply {
 }
 
 impl Reply for MessageReply {
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value {
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes {
         let Some((delta, finish)) = choices.first() else {
-            return self.message(Vec::new(), None);
+            return json::bytes(&self.message(Vec::new(), None));
         };
         let text = (!delta.text.is_empty()).then(|| json!({"type": "text", "text": delta.text}));
         let calls = tools::calls(&delta.tool_calls).into_iter().map(|call| {
             json!({"type": "tool_use", "id": call.id, "name": call.name, "input": tools::arguments(&call.arguments)})
         });
-        self.message(text.into_iter().chain(calls).collect(), Some(finish))
+        json::bytes(&self.message(text.into_iter().chain(calls).collect(), Some(finish)))
     }
 
     fn open(&mut self, _: usize) -> Option<Bytes> {

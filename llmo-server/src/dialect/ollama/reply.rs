@@ -10,6 +10,7 @@ use super::{error, line};
 use crate::dialect::openai::logprobs::{self, Entry};
 use crate::dialect::{Form, Head, Reply, tools};
 use crate::fault::Fault;
+use crate::http::json;
 
 /// What every line begins with.
 #[derive(Debug, Clone, Serialize)]
@@ -105,9 +106,9 @@ impl GenerateReply {
 }
 
 impl Reply for GenerateReply {
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value {
-        let Some((delta, finish)) = choices.first() else { return Value::Null };
-        json!(self.0.line(Response { response: &delta.text }, delta, Some(finish)))
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes {
+        let Some((delta, finish)) = choices.first() else { return json::bytes(&Value::Null) };
+        json::bytes(&self.0.line(Response { response: &delta.text }, delta, Some(finish)))
     }
 
     fn open(&mut self, _: usize) -> Option<Bytes> {
@@ -175,10 +176,10 @@ impl ChatReply {
 }
 
 impl Reply for ChatReply {
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value {
-        let Some((delta, finish)) = choices.first() else { return Value::Null };
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes {
+        let Some((delta, finish)) = choices.first() else { return json::bytes(&Value::Null) };
         let said = self.message(&delta.text, &tools::calls(&delta.tool_calls));
-        json!(self.envelope.line(said, delta, Some(finish)))
+        json::bytes(&self.envelope.line(said, delta, Some(finish)))
     }
 
     fn open(&mut self, _: usize) -> Option<Bytes> {

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use llmo_core::model::{Finish, FinishReason};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::usage::{self, Extension, WireUsage};
 use crate::dialect::{Form, Head, sse};
+use crate::http::json;
 
 /// The constant parts of one request's answer.
 #[derive(Debug)]
@@ -24,17 +24,17 @@ impl Envelope {
     }
 
     /// A whole answer.
-    pub(super) fn whole<'a>(&self, choices: Vec<Value>, finishes: impl Iterator<Item = &'a Finish>) -> Value {
+    pub(super) fn whole<'a, C: Serialize>(&self, choices: &[C], finishes: impl Iterator<Item = &'a Finish>) -> Bytes {
         let finishes: Vec<&Finish> = finishes.collect();
-        json!({
-            "id": self.head.id,
-            "object": self.object,
-            "created": self.head.created,
-            "model": self.head.model,
-            "system_fingerprint": self.head.fingerprint,
-            "choices": choices,
-            "usage": WireUsage::from(usage::total(finishes.iter().copied(), self.form.per_prompt)),
-            "llmo": Extension::of(&finishes),
+        json::bytes(&Whole {
+            id: &self.head.id,
+            object: self.object,
+            created: self.head.created,
+            model: &self.head.model,
+            system_fingerprint: &self.head.fingerprint,
+            choices,
+            usage: usage::total(finishes.iter().copied(), self.form.per_prompt).into(),
+            llmo: Extension::of(&finishes),
         })
     }
 
@@ -71,6 +71,18 @@ impl Envelope {
             llmo,
         })
     }
+}
+
+#[derive(Serialize)]
+struct Whole<'a, C> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: &'a [C],
+    usage: WireUsage,
+    llmo: Extension,
 }
 
 #[derive(Serialize)]

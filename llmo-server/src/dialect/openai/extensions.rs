@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::wire::OneOrMany;
 use crate::fault::Fault;
-use crate::http::json;
+use crate::http::json::Object;
 
 /// How far back `repeat_penalty` looks unless told otherwise: llama-server's default. The penalties under OpenAI's and
 /// vLLM's names look at everything.
@@ -41,8 +41,8 @@ struct Wire {
 ///
 /// # Errors
 /// [`Fault`] naming the field. Ranges are checked with the rest of the request.
-pub(super) fn apply(body: &[u8], request: &mut GenerateRequest) -> Result<(), Fault> {
-    let wire: Wire = json::parse(body)?;
+pub(super) fn apply(body: &Object<'_>, request: &mut GenerateRequest) -> Result<(), Fault> {
+    let wire: Wire = body.read_rare()?;
     refuse(&wire)?;
     penalties(&wire, request)?;
     dry(&wire, request)?;
@@ -148,7 +148,7 @@ mod tests {
 
     fn read(body: &str) -> Result<SamplingParams, Fault> {
         let mut request = GenerateRequest::ask("x");
-        apply(body.as_bytes(), &mut request)?;
+        apply(&Object::new(body.as_bytes())?, &mut request)?;
         Ok(request.sampling)
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fault::Fault;
-use crate::http::json;
+use crate::http::json::{self, Object};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -60,7 +60,7 @@ struct Structured {
 ///
 /// # Errors
 /// [`Fault`] naming the field: one that is malformed, or a second one.
-pub(super) fn constraint(body: &[u8]) -> Result<Option<Constraint>, Fault> {
+pub(super) fn constraint(body: &Object<'_>) -> Result<Option<Constraint>, Fault> {
     Ok(found(body)?.map(|(_, constraint)| constraint))
 }
 
@@ -69,13 +69,13 @@ pub(super) fn constraint(body: &[u8]) -> Result<Option<Constraint>, Fault> {
 pub(crate) fn named(fault: Fault, body: &[u8]) -> Fault {
     match fault {
         Fault::Model(ModelError::InvalidRequest { param, message }) if param == "constraint" => {
-            let field = found(body).ok().flatten().map_or("constraint", |(field, _)| field);
+            let field = found_in(body).map_or("constraint", |(field, _)| field);
             Fault::invalid(field, message)
         }
         Fault::Model(error @ ModelError::Unsupported { .. })
             if error.to_string().contains("constraints on the output") =>
         {
-            match found(body).ok().flatten() {
+            match found_in(body) {
                 Some((field, _)) => Fault::unsupported(field, error.to_string()),
                 None => Fault::unsupported("tool_choice", error.to_string()),
             }
@@ -84,8 +84,12 @@ pub(crate) fn named(fault: Fault, body: &[u8]) -> Fault {
     }
 }
 
-fn found(body: &[u8]) -> Result<Option<(&'static str, Constraint)>, Fault> {
-    let wire: Wire = json::parse(body)?;
+fn found_in(body: &[u8]) -> Option<(&'static str, Constraint)> {
+    found(&Object::new(body).ok()?).ok().flatten()
+}
+
+fn found(body: &Object<'_>) -> Result<Option<(&'static str, Constraint)>, Fault> {
+    let wire: Wire = body.read_rare()?;
     let text = |text: Option<String>| text.filter(|text| !text.is_empty());
     let is_true = |wanted: Option<bool>| wanted == Some(true);
     let mut found: Vec<(&'static str, Constraint)> = Vec::new();
@@ -173,6 +177,10 @@ mod tests {
 
     use super::*;
 
+    fn of(body: &Value) -> Result<Option<Constraint>, Fault> {
+        constraint(&Object::new(body.to_string().as_bytes())?)
+    }
+
     #[test]
     fn every_client_s_way_is_read() {
         let schema = json!({"type": "object"});
@@ -202,7 +210,7 @@ mod tests {
                 Some(Constraint::Lark("start: a ::= b".into())),
             ),
         ] {
-            assert_eq!(constraint(body.to_string().as_bytes()).unwrap(), expected, "{body}");
+            assert_eq!(of(&body).unwrap(), expected, "{body}");
         }
     }
 
@@ -220,7 +228,7 @@ mod tests {
             (json!({"guided_json": "{"}), "guided_json"),
             (json!({"guided_choice": "a"}), "guided_choice"),
         ] {
-            let fault = constraint(body.to_string().as_bytes()).unwrap_err();
+            let fault = of(&body).unwrap_err();
             assert!(fault.param().is_some_and(|param| param.contains(field)), "{body}: {fault:?}");
             assert_eq!(fault.status().as_u16(), 400);
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fault::Fault;
-use crate::http::json;
+use crate::http::json::Object;
 
 /// Read in a pass of its own, as other extensions are.
 #[derive(Debug, Default, Deserialize)]
@@ -33,8 +33,8 @@ struct WireAdapter {
 ///
 /// # Errors
 /// [`Fault`] naming the field.
-pub(crate) fn apply(request: &mut GenerateRequest, body: &[u8]) -> Result<(), Fault> {
-    let fields: Fields = json::parse(body)?;
+pub(crate) fn apply(request: &mut GenerateRequest, body: &Object<'_>) -> Result<(), Fault> {
+    let fields: Fields = body.read_rare()?;
     request.keep_alive = fields.keep_alive;
     let mut adapters = Vec::new();
     for adapter in fields.lora.unwrap_or_default() {
@@ -76,7 +76,7 @@ mod tests {
 
     fn read(body: &str) -> Result<GenerateRequest, Fault> {
         let mut request = GenerateRequest::ask("x");
-        apply(&mut request, body.as_bytes()).map(|()| request)
+        apply(&mut request, &Object::new(body.as_bytes())?).map(|()| request)
     }
 
     #[test]

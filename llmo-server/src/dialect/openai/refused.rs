@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fault::Fault;
-use crate::http::json;
+use crate::http::json::Object;
 
 /// Read in a pass of its own: serde's `flatten` would lose the place of mistakes in all other fields.
 #[derive(Debug, Default, Deserialize)]
@@ -19,8 +19,8 @@ struct Refused {
 }
 
 /// Refuses a body with such a field, unless its value asks for nothing.
-pub(super) fn check(body: &[u8]) -> Result<(), Fault> {
-    let fields: Refused = json::parse(body)?;
+pub(super) fn check(body: &Object<'_>) -> Result<(), Fault> {
+    let fields: Refused = body.read_rare()?;
     let modalities = fields.modalities.filter(|modalities| *modalities != serde_json::json!(["text"]));
     let arguments = fields.chat_template_kwargs.filter(|map| map.as_object().is_none_or(|map| !map.is_empty()));
     let cases = [
@@ -47,9 +47,9 @@ struct OnlyChat {
 }
 
 /// Refuses fields that only conversations have.
-pub(super) fn check_completion(body: &[u8]) -> Result<(), Fault> {
+pub(super) fn check_completion(body: &Object<'_>) -> Result<(), Fault> {
     check(body)?;
-    let fields: OnlyChat = json::parse(body)?;
+    let fields: OnlyChat = body.read_rare()?;
     let choice = fields.tool_choice.filter(|choice| choice != "none" && choice != "auto");
     let why = "functions can be called in a chat only";
     refuse([("tools", fields.tools, why), ("tool_choice", choice, why)])
@@ -76,6 +76,10 @@ fn asks(value: &Value) -> bool {
 mod tests {
     use super::*;
 
+    fn object(body: &str) -> Object<'_> {
+        Object::new(body.as_bytes()).unwrap()
+    }
+
     #[test]
     fn what_would_change_the_output_is_never_ignored() {
         for bad in [
@@ -85,10 +89,10 @@ mod tests {
             r#"{"chat_template_kwargs": {"x": 1}}"#,
             r#"{"modalities": ["text", "audio"]}"#,
         ] {
-            assert!(matches!(check(bad.as_bytes()), Err(Fault::Unsupported { .. })), "{bad}");
+            assert!(matches!(check(&object(bad)), Err(Fault::Unsupported { .. })), "{bad}");
         }
         for bad in [r#"{"tools": [{"type": "function"}]}"#, r#"{"tool_choice": "required"}"#] {
-            assert!(matches!(check_completion(bad.as_bytes()), Err(Fault::Unsupported { .. })), "{bad}");
+            assert!(matches!(check_completion(&object(bad)), Err(Fault::Unsupported { .. })), "{bad}");
         }
     }
 
@@ -99,7 +103,7 @@ mod tests {
             r#"{"tools": [], "tool_choice": "auto", "functions": null, "chat_template_kwargs": {}}"#,
             r#"{"modalities": ["text"], "function_call": "none"}"#,
         ] {
-            assert!(check_completion(good.as_bytes()).is_ok(), "{good}");
+            assert!(check_completion(&object(good)).is_ok(), "{good}");
         }
     }
 }

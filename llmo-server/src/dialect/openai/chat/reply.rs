@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use llmo_core::model::{Delta, Finish, TokenId, TokenLogprob};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::calls::{self, WireCall};
 use crate::dialect::openai::Reply;
@@ -42,33 +42,25 @@ impl ChatReply {
         self.form().logprobs.then(|| logprobs::chat(entries))
     }
 
-    fn choice(&self, index: usize, delta: &Delta, finish: &Finish) -> Value {
-        let calls = calls::whole(&delta.tool_calls);
-        let content = Some(&delta.text).filter(|text| calls.is_empty() || !text.is_empty());
-        let mut message = json!({"role": "assistant", "content": content, "refusal": null});
-        if !calls.is_empty() {
-            message["tool_calls"] = Value::Array(calls);
+    fn choice<'a>(&self, index: usize, delta: &'a Delta, finish: &Finish) -> Choice<'a> {
+        let tool_calls = calls::whole(&delta.tool_calls);
+        let content = Some(delta.text.as_str()).filter(|text| tool_calls.is_empty() || !text.is_empty());
+        Choice {
+            index,
+            message: Said { role: "assistant", content, refusal: None, tool_calls },
+            logprobs: self.logprobs(&delta.logprobs),
+            finish_reason: reason(finish),
+            token_ids: self.form().token_ids.then_some(&delta.tokens),
+            mirostat_mu: delta.mirostat_mu.filter(|_| self.form().token_ids),
         }
-        let mut choice = json!({
-            "index": index,
-            "message": message,
-            "logprobs": self.logprobs(&delta.logprobs),
-            "finish_reason": reason(finish),
-        });
-        if self.form().token_ids {
-            choice["token_ids"] = json!(delta.tokens);
-            if let Some(mu) = delta.mirostat_mu {
-                choice["mirostat_mu"] = json!(mu);
-            }
-        }
-        choice
     }
 }
 
 impl Reply for ChatReply {
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value {
-        let rendered = choices.iter().enumerate().map(|(i, (delta, finish))| self.choice(i, delta, finish)).collect();
-        self.envelope.whole(rendered, choices.iter().map(|(_, finish)| finish))
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes {
+        let rendered: Vec<Choice<'_>> =
+            choices.iter().enumerate().map(|(i, (delta, finish))| self.choice(i, delta, finish)).collect();
+        self.envelope.whole(&rendered, choices.iter().map(|(_, finish)| finish))
     }
 
     fn open(&mut self, choice: usize) -> Option<Bytes> {
@@ -98,6 +90,29 @@ impl Reply for ChatReply {
     fn close(&mut self, finishes: &[Finish]) -> Vec<Bytes> {
         self.envelope.close(finishes)
     }
+}
+
+/// A choice of a whole answer.
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: usize,
+    message: Said<'a>,
+    logprobs: Option<ChatLogprobs>,
+    finish_reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<&'a Vec<TokenId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirostat_mu: Option<f32>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'static str,
+    content: Option<&'a str>,
+    /// OpenAI's clients expect the field.
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
 }
 
 /// A choice in a chunk.

@@ -14,7 +14,7 @@ use crate::dialect::openai::tools::{self, WireTool};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
 use crate::dialect::openai::{extensions, format, model_fields, refused};
 use crate::fault::Fault;
-use crate::http::json;
+use crate::http::json::Object;
 
 #[derive(Debug, Deserialize)]
 #[serde(default)]
@@ -53,7 +53,8 @@ struct WireRequest {
 /// # Errors
 /// [`Fault`] naming the field.
 pub fn parse(body: &[u8]) -> Result<Call, Fault> {
-    let wire: WireRequest = json::parse(body)?;
+    let body = &Object::new(body)?;
+    let wire: WireRequest = body.read()?;
     refused::check(body)?;
     let messages = wire.messages.ok_or_else(|| Fault::invalid("messages", "is missing"))?;
     let mut request = GenerateRequest::new(Prompt::Chat(message::translate(messages)?));

@@ -77,9 +77,10 @@ impl CompletionReply {
 }
 
 impl Reply for CompletionReply {
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value {
-        let rendered = choices.iter().enumerate().map(|(i, (delta, finish))| self.choice(i, delta, finish)).collect();
-        self.envelope.whole(rendered, choices.iter().map(|(_, finish)| finish))
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes {
+        let rendered: Vec<Value> =
+            choices.iter().enumerate().map(|(i, (delta, finish))| self.choice(i, delta, finish)).collect();
+        self.envelope.whole(&rendered, choices.iter().map(|(_, finish)| finish))
     }
 
     fn open(&mut self, choice: usize) -> Option<Bytes> {

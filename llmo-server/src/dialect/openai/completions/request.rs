@@ -13,7 +13,7 @@ use crate::dialect::openai::sampling::{self, Sampling};
 use crate::dialect::openai::wire::{OneOrMany, StreamOptions};
 use crate::dialect::openai::{extensions, format, model_fields, refused};
 use crate::fault::Fault;
-use crate::http::json;
+use crate::http::json::Object;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -60,7 +60,8 @@ pub struct Completion {
 /// # Errors
 /// [`Fault`] naming the field.
 pub fn parse(body: &[u8]) -> Result<Completion, Fault> {
-    let wire: WireRequest = json::parse(body)?;
+    let body = &Object::new(body)?;
+    let wire: WireRequest = body.read()?;
     refused::check_completion(body)?;
     let echo = wire.echo.unwrap_or(false);
     if wire.suffix.is_some_and(|suffix| !suffix.is_empty()) {

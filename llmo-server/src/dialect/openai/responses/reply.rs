@@ -9,6 +9,7 @@ use super::events::Events;
 use crate::dialect::openai::{error, logprobs};
 use crate::dialect::{Form, Head, Reply, tools};
 use crate::fault::Fault;
+use crate::http::json;
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -157,9 +158,9 @@ impl ResponseReply {
 }
 
 impl Reply for ResponseReply {
-    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Value {
+    fn whole(&mut self, choices: &[(Delta, Finish)]) -> Bytes {
         let Some((delta, finish)) = choices.first() else {
-            return self.response("completed", Vec::new(), None, Value::Null);
+            return json::bytes(&self.response("completed", Vec::new(), None, Value::Null));
         };
         let status = status(finish);
         let calls = tools::calls(&delta.tool_calls);
@@ -171,7 +172,7 @@ impl Reply for ResponseReply {
             let item = self.call(&call, status);
             self.output.push(item);
         }
-        self.response(status, self.output.clone(), Some(finish), Value::Null)
+        json::bytes(&self.response(status, self.output.clone(), Some(finish), Value::Null))
     }
 
     fn open(&mut self, _: usize) -> Option<Bytes> {
