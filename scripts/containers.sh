@@ -250,7 +250,7 @@ print_container_urls() {
         printf '    %s   http://localhost:%s\n' "$(t Dashboard)" "$(container_setting DASHBOARD_PORT 8080)"
     fi
     if [[ $profiles == *,monitoring,* ]]; then
-        printf '    Grafana     http://localhost:%s   (admin, %s)\n' "$(container_setting GRAFANA_PORT 3000)" "$SECRETS/grafana_password"
+        [ -z "$(replicas_of grafana)" ] || printf '    Grafana     http://localhost:%s   (admin, %s)\n' "$(container_setting GRAFANA_PORT 3000)" "$SECRETS/grafana_password"
         printf '    Prometheus  http://localhost:%s\n' "$(container_setting PROMETHEUS_PORT 9090)"
     fi
     cat <<TEXT
