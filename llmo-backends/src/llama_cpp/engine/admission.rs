@@ -1,11 +1,13 @@
-//! Who is served next: by priority, within a priority fairly between tenants, within a tenant in order of arrival.
+//! Who is served next: tenants take turns fairly; within a tenant the highest priority goes first, and of equals the first
+//! that came. A priority is a tenant's word about its own requests: it moves none of another tenant's.
 //!
 //! Fair is meant in tokens, not requests: start-time fair queueing (Goyal, Vin, Cheng 1996). Each tenant has a virtual time
-//! that its requests push forward by their tokens; the tenant that is furthest behind goes first. A tenant that was away has
-//! no credit for that.
+//! that its requests push forward by their tokens; the tenant that is furthest behind goes first, and of equals the one whose
+//! request came first. A tenant that was away has no credit for that.
 //!
-//! Nobody starves: a whole priority gains a level for each [`LEVEL`] that its oldest request waits.
+//! Nobody starves: a request gains a level of priority for each [`LEVEL`] that it waits.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -71,9 +73,10 @@ impl<T: Queued> FairQueue<T> {
 
     /// The next to be served.
     pub(super) fn pop(&mut self, now: Instant) -> Option<T> {
-        let priority = self.urgent_priority(now)?;
-        let candidates = self.waiting.iter().enumerate().filter(|(_, request)| request.priority() == priority);
-        let (index, _) = candidates.min_by_key(|(_, request)| self.starts_at(request.tenant()))?;
+        // Of equals the first: those that wait are in order of arrival.
+        let tenant = self.waiting.iter().min_by_key(|request| self.starts_at(request.tenant()))?.tenant();
+        let of_tenant = self.waiting.iter().enumerate().filter(|(_, request)| request.tenant() == tenant);
+        let (index, _) = of_tenant.min_by_key(|(_, request)| Reverse(urgency(*request, now)))?;
         let request = self.waiting.remove(index);
         let start = self.starts_at(request.tenant());
         self.now = start;
@@ -83,24 +86,20 @@ impl<T: Queued> FairQueue<T> {
         Some(request)
     }
 
-    fn urgent_priority(&self, now: Instant) -> Option<i8> {
-        let level = |request: &T| {
-            let waited = now.saturating_duration_since(request.queued_at()).as_secs_f64() / LEVEL.as_secs_f64();
-            f64::from(request.priority()) + waited.floor()
-        };
-        // Of equals the nominally higher one.
-        let most = self
-            .waiting
-            .iter()
-            .max_by(|a, b| level(a).total_cmp(&level(b)).then_with(|| a.priority().cmp(&b.priority())));
-        most.map(Queued::priority)
-    }
-
     fn starts_at(&self, tenant: Option<&str>) -> u64 {
         // A lookup without a copy of the name: the tenants served lately are few.
         let known = self.virtual_times.iter().find(|(name, _)| name.as_deref() == tenant);
         known.map_or(self.now, |(_, &time)| time.max(self.now))
     }
+}
+
+/// The priority with what waiting adds to it, and of equals the nominally higher one.
+fn urgency(request: &impl Queued, now: Instant) -> (u64, i8) {
+    /// So that the lowest priority is no less than zero.
+    const LOWEST: i64 = -(i8::MIN as i64);
+    let levels = now.saturating_duration_since(request.queued_at()).as_millis() / LEVEL.as_millis();
+    let priority = u64::try_from(i64::from(request.priority()) + LOWEST).unwrap_or(0);
+    (priority.saturating_add(u64::try_from(levels).unwrap_or(u64::MAX)), request.priority())
 }
 
 #[cfg(test)]
@@ -164,6 +163,18 @@ mod tests {
         let order = order(&mut queue, now + Duration::from_secs(60));
         let place = |number| order.iter().position(|&n| n == number).unwrap();
         assert!(place(100) <= 1 && place(101) <= 3, "{order:?}");
+    }
+
+    #[test]
+    fn a_high_priority_moves_no_other_tenant_s_requests() {
+        let now = Instant::now();
+        let mut queue = FairQueue::default();
+        (0..50).for_each(|number| queue.push(request(number, "loud", i8::MAX, 100, now)));
+        queue.push(request(100, "quiet", i8::MIN, 100, now));
+        queue.push(request(101, "quiet", 0, 100, now));
+        let order = order(&mut queue, now);
+        let place = |number| order.iter().position(|&n| n == number).unwrap();
+        assert!(place(101) <= 1 && place(100) <= 3, "{order:?}");
     }
 
     #[test]

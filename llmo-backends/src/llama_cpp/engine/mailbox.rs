@@ -171,8 +171,8 @@ impl Mailbox {
         waiting.closed.is_some() && waiting.jobs.is_empty()
     }
 
-    /// The next job, by priority and in turn ([`FairQueue`]), that is still wanted and in time. Others on the way are refused or forgotten, also when `may_start`
-    /// is false and none is taken.
+    /// The next job ([`FairQueue`]: tenants in turn, within a tenant by priority) that is still wanted and in time. Others on the
+    /// way are refused or forgotten, also when `may_start` is false and none is taken.
     pub(super) fn take(&self, now: Instant, may_start: bool) -> Option<Job> {
         let (taken, late) = {
             let mut waiting = self.waiting.lock();
