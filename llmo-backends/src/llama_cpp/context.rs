@@ -12,7 +12,7 @@ use llama_cpp_2::token::LlamaToken;
 use super::adapter::Adapter;
 use super::forward::{Feed, Forward, ForwardError};
 use super::options::KvType;
-use super::runtime;
+use super::{runtime, sequence_state};
 
 /// Sizes of a context, all checked.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub(super) struct Context<'model> {
     forgets_parts: bool,
     batch: LlamaBatch<'static>,
     can_copy: bool,
+    /// Streams of the KV cache.
+    streams: u32,
     /// Holds a sequence on its way to another. Kept, because fresh memory costs as much as the copy.
     copied: Vec<u8>,
     /// The slot that `copied` is of, as it still is: several requests often take the same beginning one after the other.
@@ -83,7 +85,8 @@ impl<'model> Context<'model> {
         let batch = LlamaBatch::new(shape.batch as usize, 1);
         let forgets_parts = !model.is_recurrent() && !model.is_hybrid();
         let can_copy = can_copy(model);
-        Ok(Self { context, forgets_parts, batch, can_copy, copied: Vec::new(), copied_from: None })
+        let streams = if shape.kv_unified { 1 } else { shape.slots };
+        Ok(Self { context, forgets_parts, batch, can_copy, streams, copied: Vec::new(), copied_from: None })
     }
 
     /// Puts an adapter over the weights, for all sequences.
@@ -120,7 +123,8 @@ impl<'model> Context<'model> {
     fn read_state(&mut self, slot: u32, state: &[u8]) -> bool {
         self.changes(slot);
         // SAFETY: the bytes were written by `write_state`: in this process, or in another one with the same model, build
-        // and shape, which the caller has checked together with a checksum over them.
+        // and kind of cache, which the caller has checked together with a checksum over them. llama.cpp checks the number of
+        // streams and of cells against its own.
         #[allow(unsafe_code)]
         let read = unsafe { self.context.state_seq_set_data_ext(state, slot as i32, LlamaStateSeqFlags::empty()) };
         if !read {
@@ -192,10 +196,12 @@ impl Forward for Context<'_> {
 
     fn save(&mut self, slot: u32) -> Option<Vec<u8>> {
         let mut state = Vec::new();
-        (self.can_copy && self.write_state(slot, &mut state)).then_some(state)
+        let written = self.can_copy && self.write_state(slot, &mut state);
+        written.then_some(state).and_then(sequence_state::of_one_stream)
     }
 
     fn restore(&mut self, slot: u32, state: &[u8]) -> bool {
-        self.can_copy && self.read_state(slot, state)
+        let state = sequence_state::with_streams(state, self.streams).filter(|_| self.can_copy);
+        state.is_some_and(|state| self.read_state(slot, &state))
     }
 }

@@ -17,7 +17,8 @@
 //! * [`tune`]: which options are fast here. `kernels`: which of llama.cpp's kernels compute.
 //! * [`quantize`]: weights stored in another way.
 //! * `vocabulary`, `prompt`: text to tokens and back. `held`: grammars and calls of functions.
-//! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements.
+//! * `engine`: the scheduler; it knows llama.cpp only as `forward`, which `context` implements. `sequence_state`: what is saved
+//!   of a sequence.
 //!
 //! llama.cpp aborts the process on some faults. What reaches it is checked: headers, token ids, positions, batch sizes.
 //! The rest is a matter of running the service in a process of its own.
@@ -37,6 +38,7 @@ mod prefix_store;
 mod prompt;
 pub mod quantize;
 mod runtime;
+mod sequence_state;
 mod sizing;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -45,10 +47,10 @@ mod vocabulary;
 mod weights;
 
 pub use kernels::Kernels;
-pub use model::LlamaCpp;
+pub use model::{Footprint, LlamaCpp, Watch};
 pub use options::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode, Tuning};
 pub use prefix_store::PrefixStore;
-pub use sizing::kv_cache_bytes;
+pub use sizing::{HeaderSizes, Plan, plan};
 pub use weights::check;
 
 /// What tests of other modules need of a real vocabulary.

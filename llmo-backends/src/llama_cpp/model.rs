@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use llmo_core::model::{
-    EventStream, GenerateRequest, Load, Model, ModelError, ModelInfo, Prompt, Result, TokenId, TokenizeOptions,
+    EventStream, GenerateRequest, Load, LoadProgress, Model, ModelError, ModelInfo, Prompt, Result, TokenId,
+    TokenizeOptions,
 };
 
 use super::engine::{EngineThread, Mailbox, job};
-use super::options::LlamaCppOptions;
+use super::options::{KvType, LlamaCppOptions};
 use super::prompt::PromptEncoder;
 use super::vocabulary::Vocabulary;
 use super::{held, load};
@@ -20,6 +21,9 @@ use crate::constraint::Grammars;
 /// Texts longer than this, in bytes, are tokenised on a thread where blocking is allowed: they take a millisecond each
 /// 10 KB or so.
 const LONG_TEXT: usize = 16 * 1024;
+
+/// Is told how far a load is.
+pub type Watch = Arc<dyn Fn(LoadProgress) + Send + Sync>;
 
 /// A GGUF model on llama.cpp.
 ///
@@ -43,7 +47,22 @@ pub struct LlamaCpp {
     pub(super) prompts: Arc<PromptEncoder>,
     pub(super) grammars: Grammars,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) footprint: Footprint,
     pub(super) _thread: EngineThread,
+}
+
+/// What a loaded model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Footprint {
+    /// Bytes of the weights.
+    pub weights: u64,
+    /// Bytes of the KV cache of all slots, which is resident from the start.
+    pub kv_cache: u64,
+    /// Bytes of buffers to compute in, and of an adapter: what the shape of the context lets expect.
+    pub buffers: u64,
+    /// How keys and values are stored.
+    pub kv_type: KvType,
 }
 
 impl LlamaCpp {
@@ -55,7 +74,21 @@ impl LlamaCpp {
     /// llama.cpp never sees it; [`ModelError::Unsupported`] for a model that does not generate;
     /// [`ModelError::InvalidRequest`] for an option out of range; [`ModelError::Internal`] if there is not enough memory.
     pub fn load(path: &Path, options: LlamaCppOptions) -> Result<Self> {
-        load::load(path, options)
+        load::load(path, options, Arc::new(|_| ()))
+    }
+
+    /// The same; `watch` is told how far it is, on the thread that loads, some hundred times at most.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn load_watched(path: &Path, options: LlamaCppOptions, watch: Watch) -> Result<Self> {
+        load::load(path, options, watch)
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
     }
 
     /// The prompt's tokens and how many may be generated.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::prefix_store::PrefixStore;
+use super::sizing::Plan;
 
 /// Options of [`LlamaCpp::load`](super::LlamaCpp::load). The defaults serve a small model on a laptop.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,10 @@ pub struct LlamaCppOptions {
     /// Most memory for the KV cache as far as its size is chosen and not set, in bytes. 0: 15 % of the memory that is free
     /// when the model is loaded (control groups counted), at most 4 GiB.
     pub kv_budget_bytes: u64,
+    /// How many sequences there are and how long they are, decided beforehand by [`plan`](super::plan): whoever accounts for
+    /// memory then gets what was accounted for, however much is free by now. What is asked for is in `slots` and
+    /// `context_length` all the same.
+    pub plan: Option<Plan>,
     /// A LoRA adapter over the model's weights, for all requests.
     pub adapter: Option<LoraOptions>,
     /// Most requests that wait for a slot; more are refused as overloaded.
@@ -87,6 +92,7 @@ impl Default for LlamaCppOptions {
             kv_unified: false,
             tuning: Tuning::default(),
             kv_budget_bytes: 0,
+            plan: None,
             adapter: None,
             max_queue: 64,
             max_queued_tokens: 65_536,
@@ -98,18 +104,34 @@ impl Default for LlamaCppOptions {
     }
 }
 
-/// Whether tokens are guessed ahead: what followed the last time after the same tokens of the prompt or the output. The
-/// output is the same, up to the last bits of the logits.
+/// Whether tokens are guessed ahead: what followed the last time after the same tokens of the prompt or the output.
+///
+/// Guesses are run together with the token before them. Where llmo's own kernels compute, a token's logits are the same however
+/// many run at once, and so is the output. llama.cpp's attention rounds runs of one token and of several differently: there a
+/// greedy output may become another where two tokens are about equally likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Speculation {
     /// Never.
     Off,
-    /// Where it is measured to be faster: few streams, and text that repeats itself.
+    /// Where it leaves the output as it is, and is measured to be faster: few streams, and text that repeats itself.
     #[default]
     Auto,
+    /// Wherever it is measured to be faster.
+    On,
     /// So many tokens in each step of few streams, whatever it costs. For tests and measurements.
     Always(u32),
+}
+
+impl Speculation {
+    /// What is done where the logits do not depend on how many tokens run at once (`steady`), or do.
+    pub(super) fn resolved(self, steady: bool) -> Self {
+        match self {
+            Self::Auto if steady => Self::On,
+            Self::Auto => Self::Off,
+            other => other,
+        }
+    }
 }
 
 /// How keys and values are stored.
@@ -154,8 +176,13 @@ pub struct Tuning {
     /// Where results are remembered, for this machine and the model of this [`digest`](LlamaCppOptions::digest). Without a
     /// directory or a digest nothing is measured.
     pub directory: Option<PathBuf>,
-    /// Keep keys and values in 8 bits, to save memory rather than time, unless perplexity moves too much.
+    /// Keep keys and values in 8 bits, to save memory rather than time, where perplexity was measured and moves little enough;
+    /// measured when the model is loaded, if nothing is remembered of it, whatever the mode. Without a measurement they stay in
+    /// 16 bits; [`LlamaCppOptions::kv_type`] has them in 8 bits in any case.
     pub int8_kv: bool,
+    /// Other models are in memory, in whatever process: nothing is measured, since that would be wrong and would take their
+    /// processors; what is remembered is used.
+    pub beside_others: bool,
 }
 
 /// Whether to measure which options are fast, and how long.
@@ -170,4 +197,18 @@ pub enum TuneMode {
     Auto,
     /// A minute or so when a model is loaded for the first time on this machine.
     Full,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_itself_nothing_is_guessed_where_that_may_change_the_output() {
+        assert_eq!(Speculation::Auto.resolved(true), Speculation::On);
+        assert_eq!(Speculation::Auto.resolved(false), Speculation::Off);
+        for told in [Speculation::Off, Speculation::On, Speculation::Always(3)] {
+            assert_eq!((told.resolved(true), told.resolved(false)), (told, told));
+        }
+    }
 }

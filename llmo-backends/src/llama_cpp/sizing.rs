@@ -7,6 +7,7 @@
 
 use llama_cpp_2::model::LlamaModel;
 use llmo_core::ModelError;
+use serde::{Deserialize, Serialize};
 
 use super::context::ContextShape;
 use super::options::{KvType, LlamaCppOptions};
@@ -65,14 +66,63 @@ impl ModelSize {
     }
 }
 
-/// Bytes that the KV cache would take for a model that was trained for sequences of `trained_for` tokens and has so many keys and
-/// values a token: known before it is loaded, from its header.
+/// What a model's header says of its sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeaderSizes {
+    /// Tokens that it was trained for.
+    pub trained_for: u32,
+    /// Keys and values of one token, over all layers.
+    pub kv_values: u64,
+    /// Tokens that it knows.
+    pub vocabulary: u64,
+}
+
+impl HeaderSizes {
+    /// What a header says.
+    #[must_use]
+    pub fn new(trained_for: u32, kv_values: u64, vocabulary: u64) -> Self {
+        Self { trained_for, kv_values, vocabulary }
+    }
+}
+
+/// How many sequences a context has, how long they are, and what that takes: decided before a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Sequences.
+    pub slots: u32,
+    /// Tokens of each.
+    pub context_length: u32,
+    /// Bytes of the KV cache, in 16 bits unless the options say otherwise: nobody knows yet what the tuner will find.
+    pub kv_bytes: u64,
+    /// Bytes of the buffers to compute in.
+    pub buffer_bytes: u64,
+}
+
+/// Plans a context from a model's header as [`LlamaCpp::load`](super::LlamaCpp::load) would decide now, but with at most `room`
+/// bytes of KV cache as far as its size is chosen and not set. The shortest cache that makes sense may be larger.
 ///
 /// # Errors
 /// [`ModelError::InvalidRequest`], naming the option that is out of range.
-pub fn kv_cache_bytes(options: &LlamaCppOptions, trained_for: u32, kv_values: u64) -> Result<u64, ModelError> {
-    let size = ModelSize { trained_for, kv_values, head: 0 };
-    Ok(size.kv_bytes(&shape(options, size)?))
+pub fn plan(options: &LlamaCppOptions, sizes: HeaderSizes, room: u64) -> Result<Plan, ModelError> {
+    let size = ModelSize { trained_for: sizes.trained_for, kv_values: sizes.kv_values, head: 0 };
+    let options = LlamaCppOptions { kv_budget_bytes: budget(options).min(room).max(1), plan: None, ..options.clone() };
+    let shape = shape(&options, size)?;
+    Ok(Plan {
+        slots: shape.slots,
+        context_length: shape.context_length,
+        kv_bytes: size.kv_bytes(&shape),
+        buffer_bytes: buffer_bytes(&shape, sizes.vocabulary),
+    })
+}
+
+/// Bytes that a context of this shape takes beside its KV cache: logits of a whole run, twice (llama.cpp computes them in one
+/// place and hands them out in another), and what layers compute in.
+pub(super) fn buffer_bytes(shape: &ContextShape, vocabulary: u64) -> u64 {
+    /// Of one layer, the vocabulary's texts, and what allocators hold back.
+    const REST: u64 = 64 << 20;
+    u64::from(shape.micro_batch.max(shape.slots)).saturating_mul(vocabulary).saturating_mul(2 * 4).saturating_add(REST)
 }
 
 /// Decides the shape of the context.
@@ -108,6 +158,10 @@ pub(super) fn shape(options: &LlamaCppOptions, size: ModelSize) -> Result<Contex
 
 /// How many sequences, and how long.
 fn sequences(options: &LlamaCppOptions, size: ModelSize) -> Result<(u32, u32), ModelError> {
+    if let Some(plan) = options.plan {
+        let length = plan.context_length.clamp(1, size.trained_for.max(CELLS));
+        return Ok((within("slots", plan.slots, 1..=MOST_SLOTS)?, length));
+    }
     let asked = match options.context_length {
         // Positions past the training length are possible, but the output is noise.
         Some(asked) => Some(within("context_length", asked, 1..=size.trained_for.max(CELLS))?),
@@ -132,13 +186,17 @@ fn sequences(options: &LlamaCppOptions, size: ModelSize) -> Result<(u32, u32), M
 
 /// Tokens that the budget pays for, over all sequences.
 fn affordable_tokens(options: &LlamaCppOptions, size: ModelSize) -> u64 {
-    let budget = match options.kv_budget_bytes {
-        0 => memory::available().map_or(BUDGET_UNKNOWN, |free| (free / 100 * SHARE).min(BUDGET_AT_MOST)),
-        bytes => bytes,
-    };
     // Whoever asks for 8 bits wants memory back, not longer sequences for the same memory.
     let kv_type = if options.tuning.int8_kv { KvType::F16 } else { options.kv_type.unwrap_or_default() };
-    budget / kv_type.bytes(size.kv_values).max(1)
+    budget(options) / kv_type.bytes(size.kv_values).max(1)
+}
+
+/// Bytes of KV cache, as far as its size is chosen.
+fn budget(options: &LlamaCppOptions) -> u64 {
+    match options.kv_budget_bytes {
+        0 => memory::available().map_or(BUDGET_UNKNOWN, |free| (free / 100 * SHARE).min(BUDGET_AT_MOST)),
+        bytes => bytes,
+    }
 }
 
 fn within(name: &str, value: u32, range: std::ops::RangeInclusive<u32>) -> Result<u32, ModelError> {
@@ -199,6 +257,24 @@ mod tests {
                 assert!(size.kv_bytes(&shape) <= budget, "{shape:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_planned_is_what_is_used_whatever_is_free_later() {
+        let header = |size: ModelSize| HeaderSizes::new(size.trained_for, size.kv_values, 49_152);
+        for size in [SMALL, LARGE] {
+            for room in [u64::MAX, 1 << 30, 1] {
+                let planned = plan(&options(|_| ()), header(size), room).unwrap();
+                // By the time it is loaded there is much less.
+                let later = options(|o| (o.plan, o.kv_budget_bytes) = (Some(planned), 1));
+                let used = shape(&later, size).unwrap();
+                assert_eq!((used.slots, used.context_length), (planned.slots, planned.context_length));
+                assert_eq!(size.kv_bytes(&used), planned.kv_bytes);
+                assert!(room < 1 << 20 || planned.kv_bytes <= room, "{planned:?} in {room}");
+            }
+        }
+        assert_eq!(plan(&options(|_| ()), header(SMALL), u64::MAX).unwrap().slots, 32);
+        assert_eq!(plan(&options(|_| ()), header(SMALL), 1).unwrap().slots, FEWEST);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Files and options.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
-use llmo_backends::llama_cpp::{KvType, LlamaCpp};
+use llmo_backends::llama_cpp::{HeaderSizes, KvType, LlamaCpp, LlamaCppOptions, plan};
+use llmo_core::model::LoadStep;
 use llmo_core::{GenerateRequest, Model, ModelError};
 
 use crate::support::{load, options, run, shared, weights};
@@ -66,4 +68,27 @@ async fn an_eight_bit_cache_and_plain_attention_answer_too() {
         let answer = run(&load(options), request).await.unwrap().0.text;
         assert!(answer.contains("Paris"), "{kv_type:?}: {answer}");
     }
+}
+
+#[test]
+fn a_load_tells_how_far_it_is_and_takes_what_was_planned() {
+    let mut wanted = LlamaCppOptions::default();
+    (wanted.threads, wanted.kv_type) = (Some(1), Some(KvType::Q8_0));
+    // SmolLM2 has 30 layers with 3 heads of 64 values each.
+    let planned = plan(&wanted, HeaderSizes::new(8192, 30 * 3 * 2 * 64, 49_152), 64 << 20).unwrap();
+    assert!(planned.kv_bytes <= 64 << 20 && planned.slots >= 4, "{planned:?}");
+    wanted.plan = Some(planned);
+    // By the time it is loaded, much more would be chosen.
+    wanted.kv_budget_bytes = 1 << 30;
+    let told: Arc<Mutex<Vec<_>>> = Arc::default();
+    let tell = Arc::clone(&told);
+    let model = LlamaCpp::load_watched(&weights(), wanted, Arc::new(move |p| tell.lock().unwrap().push(p))).unwrap();
+    assert_eq!((model.info().context_length, model.load().slots), (planned.context_length, planned.slots));
+    let takes = model.footprint();
+    assert_eq!((takes.kv_cache, takes.buffers), (planned.kv_bytes, planned.buffer_bytes));
+    assert!((90_000_000..110_000_000).contains(&takes.weights), "{takes:?}");
+    let told = told.lock().unwrap().clone();
+    let percent: Vec<u8> = told.iter().filter(|p| p.step == LoadStep::Loading).filter_map(|p| p.percent).collect();
+    assert!(percent.is_sorted() && percent.len() > 3 && percent.last() == Some(&100), "{told:?}");
+    assert!(told.iter().all(|p| p.step != LoadStep::Tuning), "nothing was measured: {told:?}");
 }

@@ -112,10 +112,15 @@ async fn tenants_don_t_share() {
 
 /// An engine with this store, which has looked into it.
 async fn with_store(store: &Arc<MemoryStore>, kv_type: KvType) -> Arc<LlamaCpp> {
+    with_store_and_slots(store, kv_type, 4).await
+}
+
+async fn with_store_and_slots(store: &Arc<MemoryStore>, kv_type: KvType, slots: u32) -> Arc<LlamaCpp> {
     let (lists, reads) = (store.lists.load(Ordering::SeqCst), store.reads.load(Ordering::SeqCst));
     let objects = store.objects.lock().len();
     let mut options = with(kv_type, true);
     options.digest = Some("0123".into());
+    options.slots = slots;
     options.prefix_store = PrefixStore::new(Arc::clone(store) as _).ok();
     let model = load(options);
     until(|| store.lists.load(Ordering::SeqCst) > lists).await;
@@ -159,6 +164,19 @@ async fn a_popular_beginning_survives_a_restart_and_only_for_its_tenant() {
     let (tokens, finish) = answer(&model, of_tenant(ask("salt"), "a")).await;
     assert_eq!(tokens, cold);
     assert!(finish.usage.cached_tokens > 200, "{:?}", finish.usage);
+}
+
+#[tokio::test]
+async fn what_four_slots_have_saved_is_taken_by_any_number_of_them_and_answered_alike() {
+    let (store, cold) = filled().await;
+    for slots in [8, 1, 3] {
+        let model = with_store_and_slots(&store, KvType::Q8_0, slots).await;
+        for round in 0..2 {
+            let (tokens, finish) = answer(&model, of_tenant(ask("salt"), "a")).await;
+            assert_eq!(tokens, cold, "{slots} slots, round {round}");
+            assert!(finish.usage.cached_tokens > 200, "{slots} slots, round {round}: {:?}", finish.usage);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Guessing tokens ahead: the output stays, the runs become fewer.
 
-use llmo_backends::llama_cpp::{LlamaCpp, LlamaCppOptions, Speculation};
+use llmo_backends::llama_cpp::{Kernels, LlamaCpp, LlamaCppOptions, Speculation};
 use llmo_core::model::{SamplingParams, TokenId};
 use llmo_core::{GenerateRequest, Model};
 
-use crate::support::{load, options, run};
+use crate::support::{alone_with, load, options, run};
 
 const TOKENS: u32 = 48;
 
@@ -67,4 +67,38 @@ async fn seeded_output_with_penalties_is_the_same_with_guesses() {
         assert!(same >= expected.len() / 2, "seed {seed}: {same} of {}", expected.len());
     }
     assert!(guessing.load().draft_accepted_tokens > 0);
+}
+
+/// Guesses that an engine ran over all texts, and what it wrote.
+async fn guesses(speculation: Speculation) -> (u64, Vec<Vec<TokenId>>) {
+    let model = load(guessing(speculation));
+    let mut written = Vec::new();
+    for text in TEXTS {
+        written.push(tokens(&model, GenerateRequest::complete(text).max_tokens(TOKENS)).await);
+    }
+    (model.load().draft_tokens, written)
+}
+
+#[tokio::test]
+async fn by_default_guesses_are_run_where_they_leave_every_token_as_it_is() {
+    if !Kernels::active().unwrap().has("LLMO_TILES") {
+        return;
+    }
+    let (some, with) = guesses(Speculation::Auto).await;
+    let (none, without) = guesses(Speculation::Off).await;
+    assert!(some > 0 && none == 0);
+    assert_eq!(with, without);
+}
+
+#[tokio::test]
+#[ignore = "run by `alone`"]
+async fn child_llama_cpp_s_own_attention() {
+    assert!(!Kernels::active().unwrap().has("LLMO_TILES"));
+    assert_eq!(guesses(Speculation::Auto).await.0, 0, "it may change the output");
+    assert!(guesses(Speculation::On).await.0 > 0, "somebody has asked for it");
+}
+
+#[test]
+fn where_llama_cpp_computes_attention_nothing_is_guessed_unless_told() {
+    alone_with(&[("LLMO_TILED_KERNELS", "off")], "speculation::child_llama_cpp_s_own_attention");
 }

@@ -91,6 +91,41 @@ fn quick_tuning_ends_is_remembered_and_explicit_options_win() {
     support::alone("tuning::child_quick_tuning_ends_is_remembered_and_explicit_options_win");
 }
 
+/// In a process of its own, where nothing else is loaded.
+#[test]
+#[ignore = "run by `alone`"]
+fn child_eight_bits_need_a_measurement() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = support::weights();
+    let int8 = |mode: TuneMode, beside_others: bool| {
+        let mut options = options(directory.path());
+        options.slots = 1;
+        (options.tuning.mode, options.tuning.int8_kv, options.tuning.beside_others) = (mode, true, beside_others);
+        options
+    };
+    let kv_type = |options| LlamaCpp::load(&path, options).unwrap().footprint().kv_type;
+    // Other models are in memory: nothing is measured, so nothing is known.
+    for mode in [TuneMode::Auto, TuneMode::Off] {
+        assert_eq!(kv_type(int8(mode, true)), KvType::F16);
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was measured");
+    let mut forced = int8(TuneMode::Auto, true);
+    forced.kv_type = Some(KvType::Q8_0);
+    assert_eq!(kv_type(forced), KvType::Q8_0);
+    // Alone it is measured, also where speeds aren't.
+    assert_eq!(kv_type(int8(TuneMode::Off, false)), KvType::Q8_0);
+    assert_eq!(kv_type(int8(TuneMode::Auto, false)), KvType::Q8_0);
+    // What is remembered is used beside others too.
+    if tune::recall(directory.path(), &Machine::this().unwrap(), DIGEST, 1).is_some() {
+        assert_eq!(kv_type(int8(TuneMode::Auto, true)), KvType::Q8_0);
+    }
+}
+
+#[test]
+fn eight_bits_need_a_measurement() {
+    support::alone("tuning::child_eight_bits_need_a_measurement");
+}
+
 #[test]
 fn a_profile_tells_memory_speed_and_perplexity() {
     let mut options = support::options();

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::state_directory;
 use crate::AdapterConfig;
@@ -60,8 +61,11 @@ pub struct ModelConfig {
     /// An engine that has work and gets nothing done for so many seconds is ended and started again. Only in a process
     /// of its own.
     pub stall_seconds: u64,
-    /// Guess tokens ahead from what a stream holds already, where that is faster. The output stays the same.
-    pub speculation: bool,
+    /// Guess tokens ahead from what a stream holds already, where that is faster. `auto`: where it leaves the output as it is,
+    /// which is where llmo's own kernels compute attention; `true` (`on`): everywhere, also where a greedy answer may become
+    /// another when two tokens are about equally likely; `false` (`off`): never.
+    #[serde(deserialize_with = "choice")]
+    pub speculation: Choice,
     /// Fetch a model of the catalogue when it is first asked for. Otherwise only installed models are loaded.
     pub auto_pull: bool,
     /// How long a model that was loaded on demand stays in memory after its last use; 0: not at all, -1: for ever. The
@@ -93,7 +97,7 @@ impl Default for ModelConfig {
             threads: 0,
             max_queued: 64,
             int8: false,
-            speculation: true,
+            speculation: Choice::Auto,
             prefix_store: String::new(),
             prefix_store_max_bytes: 1 << 30,
             prefix_store_max_entries: 64,
@@ -208,6 +212,28 @@ pub enum Choice {
     Off,
 }
 
+/// A [`Choice`], also as `true` and `false`, or as the texts that stand for these.
+fn choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Choice, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Flag(bool),
+        Text(String),
+    }
+    let text = match Told::deserialize(deserializer)? {
+        Told::Flag(true) => return Ok(Choice::On),
+        Told::Flag(false) => return Ok(Choice::Off),
+        Told::Text(text) => text.trim().to_ascii_lowercase(),
+    };
+    match text.as_str() {
+        // An empty variable is how compose files and shells spell "not set".
+        "" | "auto" => Ok(Choice::Auto),
+        "on" | "true" | "yes" | "1" => Ok(Choice::On),
+        "off" | "false" | "no" | "0" => Ok(Choice::Off),
+        other => Err(D::Error::custom(format!("must be auto, true or false, not {other:?}"))),
+    }
+}
+
 /// What runs GGUF models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -223,4 +249,36 @@ pub enum EngineKind {
     Candle,
     /// The simulator: numbered tokens, no weights. For tests.
     Sim,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn speculation_is_a_choice_and_still_takes_true_and_false() {
+        let read = |value: serde_json::Value| {
+            serde_json::from_value::<ModelConfig>(json!({"speculation": value})).map(|config| config.speculation)
+        };
+        for (told, expected) in [
+            (json!("auto"), Choice::Auto),
+            (json!(""), Choice::Auto),
+            (json!(true), Choice::On),
+            (json!("On"), Choice::On),
+            (json!("1"), Choice::On),
+            (json!(false), Choice::Off),
+            (json!("false"), Choice::Off),
+        ] {
+            assert_eq!(read(told.clone()).ok(), Some(expected), "{told}");
+        }
+        for wrong in [json!("sometimes"), json!(3), json!(null)] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
+        // What is written is read again: an engine's process is handed its configuration.
+        for choice in [Choice::Auto, Choice::On, Choice::Off] {
+            assert_eq!(read(json!(choice)).ok(), Some(choice));
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub use registry::{Models, SingleModel};
 pub use request::{
     Adapter, CacheUse, EmbedRequest, Embeddings, GenerateRequest, Prompt, Ranking, RerankRequest, TokenizeOptions,
 };
-pub use residence::{KeepAlive, Residence, ResidenceState, RunningModel};
+pub use residence::{KeepAlive, LoadProgress, LoadStep, Residence, ResidenceState, RunningModel};
 pub use sampling::{DryParams, MirostatParams, SamplingParams, TokenId};
 pub use tool::{Tool, ToolCall, ToolCallDelta, ToolChoice};
 pub use traits::Model;

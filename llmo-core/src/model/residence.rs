@@ -158,14 +158,78 @@ pub struct Residence {
     pub pinned: bool,
     /// How long loading it took, if it is there and that is known.
     pub loaded_in: Option<Duration>,
+    /// How far it is, while it is on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<LoadProgress>,
 }
 
 impl Residence {
     /// It is there, and takes so much.
     #[must_use]
     pub fn new(state: ResidenceState, bytes: u64) -> Self {
-        Self { state, bytes, expires_at: None, pinned: false, loaded_in: None }
+        Self { state, bytes, expires_at: None, pinned: false, loaded_in: None, progress: None }
     }
+}
+
+/// How far a model is on its way into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LoadProgress {
+    /// What is being done.
+    pub step: LoadStep,
+    /// How much of that is done, 0 to 100, where it can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
+impl LoadProgress {
+    /// This is being done.
+    #[must_use]
+    pub const fn new(step: LoadStep) -> Self {
+        Self { step, percent: None }
+    }
+
+    /// So much of it is done: `done` of `total`, in whatever unit.
+    #[must_use]
+    pub fn of(mut self, done: u64, total: u64) -> Self {
+        let percent = u128::from(done.min(total)) * 100 / u128::from(total.max(1));
+        self.percent = (total > 0).then(|| u8::try_from(percent).unwrap_or(100));
+        self
+    }
+}
+
+impl std::fmt::Display for LoadProgress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let step = match self.step {
+            LoadStep::Waiting => "waiting",
+            LoadStep::Fetching => "fetching",
+            LoadStep::Checking => "checking",
+            LoadStep::Loading => "loading",
+            LoadStep::Tuning => "tuning",
+        };
+        match self.percent {
+            Some(percent) => write!(f, "{step} {percent} %"),
+            None => f.write_str(step),
+        }
+    }
+}
+
+/// What is done to bring a model into memory, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LoadStep {
+    /// For its turn, or for room.
+    #[default]
+    Waiting,
+    /// Its files are received.
+    Fetching,
+    /// Its files are compared with their hashes.
+    Checking,
+    /// The engine reads its weights.
+    Loading,
+    /// The engine measures which options are fast on this machine.
+    Tuning,
 }
 
 /// Where a model is.
@@ -245,6 +309,19 @@ mod tests {
         for bad in ["\"soon\"", "true", "[]", "{}"] {
             assert!(serde_json::from_str::<KeepAlive>(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn progress_is_told_in_percent_where_the_whole_is_known() {
+        let loading = LoadProgress::new(LoadStep::Loading);
+        assert_eq!(loading.to_string(), "loading");
+        assert_eq!(loading.of(1, 3).to_string(), "loading 33 %");
+        assert_eq!((loading.of(9, 3).percent, loading.of(u64::MAX, u64::MAX).percent), (Some(100), Some(100)));
+        assert_eq!(loading.of(1, 0).percent, None);
+        // What older and newer builds say of a model comes across.
+        let old: Residence = serde_json::from_str(r#"{"state": "loading", "bytes": 7}"#).unwrap();
+        assert_eq!(old, Residence::new(ResidenceState::Loading, 7));
+        assert!(!serde_json::to_string(&old).unwrap().contains("progress"));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use llmo_config::Config;
-use serde_json::Value;
+use llmo_core::model::LoadProgress;
+use serde_json::{Value, json};
 
 use crate::connect::{api_url, client};
 use crate::error::{CliError, Result};
@@ -40,6 +41,11 @@ pub(crate) async fn run(config: &Config, json: bool) -> Result {
     for entry in models.iter().filter(|entry| entry["load"]["residence"]["state"] != "absent") {
         say!("{}", line(entry, now));
     }
+    // Those that can't be asked for before they are there.
+    for residence in status["loading"].as_array().map_or(&[][..], Vec::as_slice) {
+        let entry = json!({"info": {"id": residence["model"]}, "load": {"residence": residence}});
+        say!("{}", line(&entry, now));
+    }
     Ok(())
 }
 
@@ -68,13 +74,19 @@ fn line(entry: &Value, now: u64) -> String {
 fn until(residence: &Value, now: u64) -> String {
     match (residence["state"].as_str(), residence["expires_at"].as_u64()) {
         (None, _) => "-".to_owned(),
-        (Some("loading"), _) => "loading".to_owned(),
+        (Some("loading"), _) => arriving(&residence["progress"]),
         (_, None) => "for ever".to_owned(),
         (_, Some(at)) => match at.saturating_sub(now) {
             seconds @ 0..120 => format!("{seconds} s from now"),
             seconds => format!("{} min from now", seconds / 60),
         },
     }
+}
+
+/// How far a model is on its way into memory.
+fn arriving(progress: &Value) -> String {
+    serde_json::from_value::<LoadProgress>(progress.clone())
+        .map_or_else(|_| "loading".to_owned(), |progress| progress.to_string())
 }
 
 #[cfg(test)]
@@ -92,6 +104,11 @@ mod tests {
     fn it_is_told_how_long_a_model_stays() {
         let told = |residence: Value| until(&residence, 1_000);
         assert_eq!(told(serde_json::json!({"state": "loading"})), "loading");
+        let progress =
+            |step: &str, percent: Value| json!({"state": "loading", "progress": {"step": step, "percent": percent}});
+        assert_eq!(told(progress("loading", json!(42))), "loading 42 %");
+        assert_eq!(told(progress("tuning", Value::Null)), "tuning");
+        assert_eq!(told(progress("something newer", Value::Null)), "loading");
         assert_eq!(told(serde_json::json!({"state": "loaded", "expires_at": null})), "for ever");
         assert_eq!(told(serde_json::json!({"state": "loaded", "expires_at": 1_030})), "30 s from now");
         assert_eq!(told(serde_json::json!({"state": "loaded", "expires_at": 1_290})), "4 min from now");

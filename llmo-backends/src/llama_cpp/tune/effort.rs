@@ -7,6 +7,9 @@ use super::measure::{STRIDE, Workload};
 use super::search::Plan;
 use crate::llama_cpp::options::{LlamaCppOptions, TuneMode};
 
+/// Longest time for the perplexity with both KV types, where memory and not speed asks for it.
+pub(super) const PERPLEXITY_LIMIT: Duration = Duration::from_secs(30);
+
 /// For `slots` sequences: what to vary and how, and what to measure each time.
 pub(super) fn of(mode: TuneMode, options: &LlamaCppOptions, slots: u32) -> (Plan, Workload) {
     let full = mode == TuneMode::Full;

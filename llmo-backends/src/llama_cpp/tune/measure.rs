@@ -60,10 +60,7 @@ impl<'m> Bench<'m> {
     /// How long one measurement of this model takes, as guessed from one run of a few tokens.
     pub(super) fn estimate(&self) -> Result<Duration, String> {
         let mut context = Context::new(self.model, &self.shape_of(&Candidate::of(&self.shape), 1, CELLS))?;
-        self.read(&mut context, 0, 16, 16)?;
-        let begun = Instant::now();
-        self.read(&mut context, 16, 64, 64)?;
-        let token = begun.elapsed() / 64;
+        let token = self.token_time(&mut context)?;
         let step = median_step(|position| self.step(&mut context, 1, 80 + position), 2)?;
         let deepest = self.workload.depths.last().copied().unwrap_or(STRIDE).max(STRIDE);
         // A step of several streams takes at most as long as reading as many tokens does, and a step of one.
@@ -72,13 +69,36 @@ impl<'m> Bench<'m> {
         Ok(token * deepest + steps * rounds)
     }
 
-    /// Measures less deep until a whole search of a few candidates is over within `limit`.
+    /// How long reading a token takes.
+    fn token_time(&self, context: &mut Context<'_>) -> Result<Duration, String> {
+        self.read(context, 0, 16, 16)?;
+        let begun = Instant::now();
+        self.read(context, 16, 64, 64)?;
+        Ok(begun.elapsed() / 64)
+    }
+
+    /// Takes less text until the perplexity with both KV types is found within `limit`.
+    pub(super) fn fit_text(&mut self, limit: Duration) -> Result<(), String> {
+        /// With less the figure says nothing.
+        const LEAST: usize = 256;
+        let mut context = Context::new(self.model, &self.shape_of(&Candidate::of(&self.shape), 1, CELLS))?;
+        let seconds = self.token_time(&mut context)?.as_secs_f64().max(1e-9);
+        let affordable = (limit.as_secs_f64() / 2.0 / seconds) as usize;
+        if affordable < LEAST {
+            return Err(format!("reading {LEAST} tokens of this model twice takes longer than {} s", limit.as_secs()));
+        }
+        self.workload.text = self.workload.text.min(affordable);
+        Ok(())
+    }
+
+    /// Measures less deep until a whole search of a few candidates is over within `limit`, which begins now.
     pub(super) fn fit(&mut self, limit: Duration) -> Result<(), String> {
         // The default twice, two alternatives, and the confirmation of one of them.
         const MEASUREMENTS: u32 = 6;
         loop {
             let estimate = self.estimate()?;
             if estimate * MEASUREMENTS <= limit {
+                self.started = Instant::now();
                 return Ok(());
             }
             match self.workload.depths.last().copied() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::candidate::Candidate;
 use super::machine::Machine;
 use super::search::{Guard, Trial};
-use crate::llama_cpp::options::TuneMode;
+use crate::llama_cpp::options::{KvType, TuneMode};
 
 const FORMAT: u32 = 1;
 /// Machines that share a directory of models. The oldest record goes first.
@@ -48,6 +48,18 @@ impl Record {
         const MOST_ATTEMPTS: u32 = 3;
         let thorough = mode != TuneMode::Full || self.mode == TuneMode::Full;
         thorough && (!self.noisy || self.attempts >= MOST_ATTEMPTS)
+    }
+
+    /// May keys and values be kept in 8 bits? Only if that was measured.
+    pub(super) fn allows_int8(&self) -> bool {
+        self.guard.is_some_and(|guard| guard.allows_int8())
+    }
+
+    /// What to use where nobody has said how keys and values are stored. A record that was made while somebody had may say
+    /// 8 bits without having measured what they cost.
+    pub(super) fn permitted(&self) -> Candidate {
+        let unproven = self.chosen.kv_type == KvType::Q8_0 && !self.allows_int8();
+        Candidate { kv_type: if unproven { KvType::F16 } else { self.chosen.kv_type }, ..self.chosen }
     }
 }
 
@@ -122,7 +134,6 @@ pub fn forget(directory: &Path, digest: &str) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llama_cpp::options::KvType;
 
     fn machine() -> Machine {
         Machine {
@@ -189,6 +200,15 @@ mod tests {
         assert_eq!(recall_all(dir.path(), &machine(), "ab12").len(), 1);
         assert_eq!((forget(dir.path(), "ab12").unwrap(), forget(dir.path(), "ab12").unwrap()), (true, false));
         assert_eq!(recall(dir.path(), &machine(), "ab12", 4), None);
+    }
+
+    #[test]
+    fn eight_bits_that_nobody_has_measured_are_not_taken_from_a_record() {
+        assert_eq!(record().permitted(), record().chosen);
+        for guard in [None, Some(Guard { f16: 12.0, q8_0: 12.5 }), Some(Guard { f16: 12.0, q8_0: f64::NAN })] {
+            let permitted = Record { guard, ..record() }.permitted();
+            assert_eq!((permitted.kv_type, permitted.prefill_chunk), (KvType::F16, 256), "{guard:?}");
+        }
     }
 
     #[test]

@@ -120,6 +120,13 @@ pub(super) struct Outcome {
     pub(super) unfinished: bool,
 }
 
+impl Outcome {
+    /// Nothing was tried.
+    pub(super) fn of_default(base: Candidate, guard: Option<Guard>) -> Self {
+        Self { chosen: base, gain: 1.0, trials: Vec::new(), guard, noisy: false, unfinished: true }
+    }
+}
+
 /// Compares both KV types.
 pub(super) fn guard(measure: &mut dyn Measure) -> Result<Guard, String> {
     Ok(Guard { f16: measure.perplexity(KvType::F16)?, q8_0: measure.perplexity(KvType::Q8_0)? })

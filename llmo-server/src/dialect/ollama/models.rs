@@ -1,7 +1,7 @@
 //! What Ollama's clients want to know of models: `/api/tags`, `/api/show`, `/api/ps`.
 
 use llmo_core::ModelInfo;
-use llmo_core::model::{Quantisation, RunningModel};
+use llmo_core::model::{Quantisation, ResidenceState, RunningModel};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ pub fn running(models: &[RunningModel]) -> Value {
 
 fn running_one(model: &RunningModel) -> Value {
     let info = &model.info;
-    json!({
+    let mut running = json!({
         "name": info.id,
         "model": info.id,
         "size": model.residence.bytes.max(info.size_bytes),
@@ -46,7 +46,13 @@ fn running_one(model: &RunningModel) -> Value {
         "expires_at": rfc3339(model.residence.expires_at.unwrap_or(FOREVER)),
         "size_vram": 0,
         "context_length": info.context_length,
-    })
+    });
+    // Ollama lists what is loaded only; who knows nothing of this sees a model like the others.
+    if model.residence.state == ResidenceState::Loading {
+        running["state"] = json!("loading");
+        running["progress"] = json!(model.residence.progress);
+    }
+    running
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,8 @@ use llmo_core::{Model, ModelError};
 use llmo_store::catalogue::{Task, WeightsFormat};
 use llmo_store::models::LocalModel;
 
+use super::terms::{Made, OnProgress, Terms};
+
 /// A model of the simulator: no weights.
 pub(super) fn simulated(id: &str, config: &ModelConfig) -> Arc<dyn Model> {
     use llmo_backends::sim::{SimModel, SimOptions};
@@ -31,13 +33,23 @@ pub(super) fn gguf_backend(config: &ModelConfig) -> &'static str {
     }
 }
 
+/// Does llama.cpp run GGUF files?
+pub(super) fn is_llama_cpp(config: &ModelConfig) -> bool {
+    config.engine != EngineKind::Sim && gguf_backend(config) == "llama.cpp"
+}
+
 /// Loads an installed model with the engine that fits its weights.
-pub(super) fn load(model: &LocalModel, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+pub(super) fn load(
+    model: &LocalModel,
+    config: &ModelConfig,
+    terms: Terms,
+    watch: OnProgress,
+) -> Result<Made, ModelError> {
     let (manifest, id) = (&model.manifest, model.manifest.id.as_str());
     let digest = manifest.weights_file().map(|file| file.sha256.clone());
     match (manifest.task, manifest.weights) {
-        (Task::Embed, WeightsFormat::Safetensors) => embedder(&model.dir, id, digest),
-        (_, WeightsFormat::Gguf) => gguf(&model.weights, id, digest, config),
+        (Task::Embed, WeightsFormat::Safetensors) => embedder(&model.dir, id, digest).map(Made::silently),
+        (_, WeightsFormat::Gguf) => gguf(&model.weights, id, digest, config, terms, watch),
         _ => Err(ModelError::Unsupported {
             model: id.to_owned(),
             what: "being served: text generation needs a GGUF file, embeddings need safetensors".to_owned(),
@@ -51,31 +63,49 @@ pub(super) fn gguf(
     id: &str,
     digest: Option<String>,
     config: &ModelConfig,
-) -> Result<Arc<dyn Model>, ModelError> {
-    match config.engine {
-        EngineKind::Candle => candle(file, id, digest, config),
-        EngineKind::Auto if !cfg!(feature = "llama-cpp") => candle(file, id, digest, config),
-        _ if config.isolation == Isolation::Process => isolated(file, id, digest, config),
-        _ => llama_cpp(file, id, digest, config),
+    terms: Terms,
+    watch: OnProgress,
+) -> Result<Made, ModelError> {
+    if !is_llama_cpp(config) {
+        return candle(file, id, digest, config).map(Made::silently);
+    }
+    match config.isolation {
+        Isolation::Process => isolated(file, id, digest, config, terms, watch),
+        _ => llama_cpp(file, id, digest, config, terms, watch),
     }
 }
 
 /// Loads a GGUF file in a process of its own. What can be checked without native code is checked in this one.
 #[cfg(all(unix, feature = "llama-cpp"))]
-fn isolated(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+fn isolated(
+    file: &Path,
+    id: &str,
+    digest: Option<String>,
+    config: &ModelConfig,
+    terms: Terms,
+    watch: OnProgress,
+) -> Result<Made, ModelError> {
     use super::child::{ChildModel, ChildOptions, Spec};
     llmo_backends::llama_cpp::check(id, file)?;
     let stall = std::time::Duration::from_secs(config.stall_seconds.max(1));
     let options = ChildOptions { stall, ..ChildOptions::default() };
     let runtime = tokio::runtime::Handle::try_current().map_err(|e| ModelError::Internal(e.to_string()))?;
-    let loading = ChildModel::load(Spec::gguf(file, id, digest, config), options);
-    Ok(Arc::new(runtime.block_on(loading)?))
+    let spec = Spec::gguf(file, id, digest, config).on(terms);
+    let (model, outcome) = runtime.block_on(ChildModel::load_watched(spec, options, watch))?;
+    Ok(Made { model: Arc::new(model), outcome })
 }
 
 /// Elsewhere there are no processes of this kind.
 #[cfg(not(all(unix, feature = "llama-cpp")))]
-fn isolated(file: &Path, id: &str, digest: Option<String>, config: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
-    llama_cpp(file, id, digest, config)
+fn isolated(
+    file: &Path,
+    id: &str,
+    digest: Option<String>,
+    config: &ModelConfig,
+    terms: Terms,
+    watch: OnProgress,
+) -> Result<Made, ModelError> {
+    llama_cpp(file, id, digest, config, terms, watch)
 }
 
 /// What the configuration says to llama.cpp. What it leaves open is for the tuner.
@@ -116,9 +146,11 @@ pub(super) fn llama_cpp_options(
     if config.slots > 0 {
         options.slots = config.slots;
     }
-    if !config.speculation {
-        options.speculation = Speculation::Off;
-    }
+    options.speculation = match config.speculation {
+        Choice::On => Speculation::On,
+        Choice::Off => Speculation::Off,
+        _ => Speculation::Auto,
+    };
     // The loader leaves the model's own here, if it has one.
     options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);
@@ -131,15 +163,26 @@ fn llama_cpp(
     id: &str,
     digest: Option<String>,
     config: &ModelConfig,
-) -> Result<Arc<dyn Model>, ModelError> {
+    terms: Terms,
+    watch: OnProgress,
+) -> Result<Made, ModelError> {
     use llmo_backends::llama_cpp::LlamaCpp;
     let mut options = llama_cpp_options(id, digest, config);
+    options.plan = terms.plan;
+    options.tuning.beside_others = terms.beside_others;
     options.prefix_store = super::prefix_store::open(config);
-    Ok(Arc::new(LlamaCpp::load(file, options)?))
+    LlamaCpp::load_watched(file, options, watch).map(Made::from)
 }
 
 #[cfg(not(feature = "llama-cpp"))]
-fn llama_cpp(_: &Path, id: &str, _: Option<String>, _: &ModelConfig) -> Result<Arc<dyn Model>, ModelError> {
+fn llama_cpp(
+    _: &Path,
+    id: &str,
+    _: Option<String>,
+    _: &ModelConfig,
+    _: Terms,
+    _: OnProgress,
+) -> Result<Made, ModelError> {
     Err(missing(id, "llama-cpp"))
 }
 

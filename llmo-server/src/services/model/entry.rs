@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use llmo_config::AdapterConfig;
-use llmo_core::model::{KeepAlive, Load, Residence, ResidenceState};
+use llmo_core::model::{KeepAlive, Load, LoadProgress, Residence, ResidenceState};
 use llmo_core::{Model, ModelError, ModelInfo};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -67,6 +67,8 @@ pub(super) struct Loading {
     pub(super) attempt: u64,
     /// What is being done, for people.
     pub(super) doing: String,
+    /// The same, for programs, and how far that is.
+    pub(super) progress: LoadProgress,
     /// When it will probably be over.
     pub(super) ends: Option<Instant>,
     /// Requests that wait for it.
@@ -88,6 +90,16 @@ pub(super) struct Resident {
     pub(super) keep_alive: KeepAlive,
     /// It goes as soon as nobody uses it, and nobody new may.
     pub(super) leaving: bool,
+}
+
+impl Loading {
+    /// What is being done, and how far that is.
+    pub(super) fn told(&self) -> String {
+        match self.progress.percent {
+            Some(percent) => format!("{}, {percent} %", self.doing),
+            None => self.doing.clone(),
+        }
+    }
 }
 
 impl Resident {
@@ -120,9 +132,16 @@ impl Entry {
     }
 
     /// Says what the load that goes on is doing.
-    pub(super) fn doing(&self, what: String) {
+    pub(super) fn doing(&self, what: impl Into<String>, progress: LoadProgress) {
         if let State::Loading(loading) = &mut *self.state.lock() {
-            loading.doing = what;
+            (loading.doing, loading.progress) = (what.into(), progress);
+        }
+    }
+
+    /// Says how much is done of what it is doing.
+    pub(super) fn done(&self, done: u64, total: u64) {
+        if let State::Loading(loading) = &mut *self.state.lock() {
+            loading.progress = loading.progress.of(done, total);
         }
     }
 
@@ -131,7 +150,7 @@ impl Entry {
         match &*self.state.lock() {
             // In a process of its own it may be down for a while.
             State::Ready(resident) => resident.model.process()?.down.map(|why| format!("{}: {why}", self.id)),
-            State::Loading(loading) => Some(format!("{}: {}", self.id, loading.doing)),
+            State::Loading(loading) => Some(format!("{}: {}", self.id, loading.told())),
             State::Absent(Some(failure)) => Some(format!("{}: {}", self.id, failure.error)),
             State::Absent(None) => Some(format!("{}: waiting for its turn", self.id)),
         }
@@ -214,7 +233,9 @@ impl Entry {
             State::Loading(loading) => {
                 let mut load = Load::idle(1);
                 load.queued_requests = u32::try_from(loading.waiting).unwrap_or(u32::MAX);
-                (load, Residence::new(ResidenceState::Loading, need))
+                let mut residence = Residence::new(ResidenceState::Loading, need);
+                residence.progress = Some(loading.progress);
+                (load, residence)
             }
             State::Ready(resident) => {
                 let mut residence = Residence::new(ResidenceState::Loaded, resident.need.total());

@@ -4,7 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+#[cfg(feature = "llama-cpp")]
+use llmo_backends::llama_cpp::{self, Plan};
 use llmo_config::ModelConfig;
+#[cfg(feature = "llama-cpp")]
+use llmo_core::ModelError;
 use llmo_core::model::{Capabilities, ModelInfo};
 use llmo_core::weights::gguf::GgufValue;
 use llmo_core::weights::{GgufHeader, WeightsError};
@@ -14,10 +18,8 @@ use super::budget::Need;
 const FIRST_READ: usize = 4 << 20;
 /// No header is longer: a vocabulary of a million words has some 30 MB.
 const MAX_HEADER: usize = 256 << 20;
-/// What engines choose if nobody says otherwise (`llmo_backends::llama_cpp`).
+/// What engines choose at most if nobody says otherwise.
 const LONGEST_BY_DEFAULT: u64 = 8_192;
-const SLOTS_BY_DEFAULT: u64 = 4;
-const KV_BUDGET: u64 = 1 << 30;
 /// Buffers for computing, the vocabulary, what allocators hold back.
 const OVERHEAD: u64 = 64 << 20;
 
@@ -64,13 +66,36 @@ pub(super) fn describe(header: &GgufHeader, id: &str, backend: &str, size: u64, 
     info
 }
 
-/// What the model will take: its file, the KV cache of all slots, and buffers. An estimate; engines round up and down.
+/// What the model will take on llama.cpp: its file, the KV cache of all slots, and buffers. The plan is llama.cpp's own, and to
+/// be handed to it: then that is what it takes. As far as the size of the cache is chosen and not set, the whole stays within
+/// `room`.
+///
+/// # Errors
+/// A setting that is out of range.
+#[cfg(feature = "llama-cpp")]
+pub(super) fn plan(
+    header: &GgufHeader,
+    size: u64,
+    config: &ModelConfig,
+    room: u64,
+) -> Result<(Need, Plan), ModelError> {
+    let options = super::engine::llama_cpp_options("", None, config);
+    let beside = llama_cpp::plan(&options, sizes(header), 0)?.buffer_bytes.saturating_add(size);
+    let plan = llama_cpp::plan(&options, sizes(header), room.saturating_sub(beside))?;
+    Ok((Need { weights: size, own: plan.kv_bytes.saturating_add(plan.buffer_bytes) }, plan))
+}
+
+/// What decides the shape of a context.
+#[cfg(feature = "llama-cpp")]
+pub(super) fn sizes(header: &GgufHeader) -> llama_cpp::HeaderSizes {
+    let trained_for = header.context_length().and_then(|length| u32::try_from(length).ok()).unwrap_or(u32::MAX);
+    llama_cpp::HeaderSizes::new(trained_for, kv_values(header), header.tokens().len() as u64)
+}
+
+/// What the model will take on candle: its file, the KV cache of the one sequence that it computes, and buffers.
 pub(super) fn need(header: &GgufHeader, size: u64, config: &ModelConfig) -> Need {
-    let slots = if config.slots > 0 { u64::from(config.slots) } else { SLOTS_BY_DEFAULT };
-    let token = kv_bytes(header, config.int8);
-    let cache = context_length(header, config).saturating_mul(slots).saturating_mul(token);
-    // Without a length to keep to, engines keep to a budget.
-    let cache = if config.context_length > 0 { cache } else { cache.min(KV_BUDGET) };
+    // 32-bit keys and values.
+    let cache = context_length(header, config).saturating_mul(kv_values(header)).saturating_mul(4);
     Need { weights: size, own: cache.saturating_add(OVERHEAD) }
 }
 
@@ -81,14 +106,8 @@ fn context_length(header: &GgufHeader, config: &ModelConfig) -> u64 {
     }
 }
 
-/// Bytes of the keys and values of one token over all layers.
-fn kv_bytes(header: &GgufHeader, int8: bool) -> u64 {
-    let values = kv_values(header);
-    if int8 { values.saturating_mul(34) / 32 } else { values.saturating_mul(2) }
-}
-
 /// Keys and values of one token over all layers.
-pub(super) fn kv_values(header: &GgufHeader) -> u64 {
+fn kv_values(header: &GgufHeader) -> u64 {
     let heads = number(header, "attention.head_count").max(1);
     let kv_heads = match number(header, "attention.head_count_kv") {
         0 => heads,

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use llmo_config::{AdapterConfig, EngineKind, ModelConfig};
-use llmo_core::model::Result;
-use llmo_core::{Model, ModelError, ModelInfo};
+use llmo_core::model::{LoadProgress, LoadStep, Result};
+use llmo_core::{ModelError, ModelInfo};
 use llmo_store::ModelsError;
 use llmo_store::catalogue::{Task, WeightsFormat};
 use llmo_store::models::LocalModel;
@@ -14,6 +15,7 @@ use llmo_store::pull::{Phase, Progress, Puller};
 use super::budget::Need;
 use super::entry::{Entry, Source};
 use super::stamps::Stamps;
+use super::terms::{Made, OnProgress, Terms};
 use super::{engine, header, int8};
 
 /// Why a model is not in memory.
@@ -41,7 +43,9 @@ pub(super) struct Loader {
 
 /// A model whose files are there and sound, and that was measured.
 pub(super) struct Prepared {
+    /// What it will take: just that where the engine is told to keep to a plan, else an estimate.
     pub(super) need: Need,
+    pub(super) terms: Terms,
     files: Files,
     config: ModelConfig,
 }
@@ -57,14 +61,15 @@ impl Loader {
         Self { source, config, stamps: Stamps::default() }
     }
 
-    /// Fetches and verifies a model's files, and measures what it will take.
-    pub(super) async fn prepare(&self, entry: &Arc<Entry>) -> Result<Prepared, Failed> {
+    /// Fetches and verifies a model's files, and decides what it will take, which stays within `room` bytes if its settings
+    /// let it.
+    pub(super) async fn prepare(&self, entry: &Arc<Entry>, room: u64) -> Result<Prepared, Failed> {
         // One adapter at most is any engine's business: its own.
         let mut config = ModelConfig { adapters: Vec::new(), ..self.config.clone() };
         if self.config.engine == EngineKind::Sim {
             let size = self.source.library().get(&entry.id).await.map_or(0, |manifest| manifest.size());
             let need = Need { weights: size, ..Need::default() };
-            return Ok(Prepared { need, files: Files::None { id: entry.id.clone() }, config });
+            return Ok(Prepared { need, terms: Terms::default(), files: Files::None { id: entry.id.clone() }, config });
         }
         let (of, adapter) = match &entry.source {
             Source::Adapter { base, adapter } => (base, Some(adapter)),
@@ -72,19 +77,21 @@ impl Loader {
         };
         config.adapters = adapter.cloned().into_iter().collect();
         match &of.source {
-            Source::File(file) => self.file(file.clone(), &entry.id, adapter, config, show(entry)).await,
-            _ => self.installed(of, &entry.id, adapter, config, show(entry)).await,
+            Source::File(file) => self.file(file.clone(), entry, adapter, config, room).await,
+            _ => self.installed(of, entry, adapter, config, room).await,
         }
     }
 
     async fn file(
         &self,
         file: PathBuf,
-        id: &str,
+        entry: &Arc<Entry>,
         adapter: Option<&AdapterConfig>,
         config: ModelConfig,
-        progress: Arc<dyn Progress>,
+        room: u64,
     ) -> Result<Prepared, Failed> {
+        let (id, progress) = (entry.id.as_str(), show(entry));
+        entry.doing("verifying", LoadProgress::new(LoadStep::Checking));
         let (stamps, path) = (self.stamps.clone(), file.clone());
         let digest = move || {
             let unreadable = |e| ModelError::Internal(format!("cannot read MODEL_PATH={}: {e}", path.display()));
@@ -97,21 +104,22 @@ impl Loader {
             .map_err(|error| store_error(id, error))?;
         let (path, measured_with, adapter, id) = (file.clone(), config.clone(), adapter.cloned(), id.to_owned());
         let work = move || {
-            let need = gguf_need(&path, &id, &measured_with)?;
-            with_adapter(&id, digest, need, adapter.as_ref())
+            let (need, terms) = gguf_need(&path, &id, &measured_with, room)?;
+            with_adapter(&id, digest, need, adapter.as_ref()).map(|(id, digest, need)| (id, digest, need, terms))
         };
-        let (name, digest, need) = off_runtime(work).await.map_err(Failed::for_good)?;
-        Ok(Prepared { need, files: Files::Gguf { file, id: name, digest }, config })
+        let (name, digest, need, terms) = off_runtime(work).await.map_err(Failed::for_good)?;
+        Ok(Prepared { need, terms, files: Files::Gguf { file, id: name, digest }, config })
     }
 
     async fn installed(
         &self,
         of: &Entry,
-        id: &str,
+        entry: &Arc<Entry>,
         adapter: Option<&AdapterConfig>,
         config: ModelConfig,
-        progress: Arc<dyn Progress>,
+        room: u64,
     ) -> Result<Prepared, Failed> {
+        let (id, progress) = (entry.id.as_str(), show(entry));
         let failed = |error| store_error(&of.id, error);
         let model = if of.pinned || self.config.auto_pull {
             self.source.ensure(&of.id, Arc::clone(&progress)).await.map_err(failed)?
@@ -119,31 +127,31 @@ impl Loader {
             self.source.library().local(&of.id).await.map_err(failed)?
         };
         progress.phase(&Phase::Installing { model: of.id.clone() });
-        self.verify(&model).await.map_err(failed)?;
+        self.verify(&model, &*progress).await.map_err(failed)?;
         let model = int8::as_configured(model, &self.source, &config, &*progress).await.map_err(failed)?;
         let digest = model.manifest.weights_file().map(|file| file.sha256.clone()).unwrap_or_default();
         let (adapter, name, measured_with) = (adapter.cloned(), id.to_owned(), config.clone());
         let (local, size) = (model.clone(), model.manifest.size());
         let work = move || {
-            let need = match local.manifest.weights {
-                WeightsFormat::Gguf => gguf_need(&local.weights, &name, &measured_with)?,
-                _ => Need { weights: size, own: size / 4 },
+            let (need, terms) = match local.manifest.weights {
+                WeightsFormat::Gguf => gguf_need(&local.weights, &name, &measured_with, room)?,
+                _ => (Need { weights: size, own: size / 4 }, Terms::default()),
             };
-            with_adapter(&name, digest, need, adapter.as_ref())
+            with_adapter(&name, digest, need, adapter.as_ref()).map(|(_, digest, need)| (digest, need, terms))
         };
-        let (_, digest, need) = off_runtime(work).await.map_err(Failed::for_good)?;
+        let (digest, need, terms) = off_runtime(work).await.map_err(Failed::for_good)?;
         let files = if config.adapters.is_empty() {
             Files::Installed(Box::new(model))
         } else {
             Files::Gguf { file: model.weights, id: id.to_owned(), digest }
         };
-        Ok(Prepared { need, files, config })
+        Ok(Prepared { need, terms, files, config })
     }
 
     /// Compares every byte with its hash, unless this process has done so and the files are the same ones still: a
     /// second for each gigabyte or so would be too much for each coming and going, and a process that has seen the
     /// right bytes has them in the page cache most of the time.
-    async fn verify(&self, model: &LocalModel) -> Result<(), ModelsError> {
+    async fn verify(&self, model: &LocalModel, progress: &dyn Progress) -> Result<(), ModelsError> {
         let paths: Vec<PathBuf> = model.manifest.files.iter().map(|file| model.dir.join(&file.name)).collect();
         let (stamps, seen) = (self.stamps.clone(), paths.clone());
         let known = tokio::task::spawn_blocking(move || stamps.known(&seen)).await.unwrap_or(false);
@@ -151,7 +159,9 @@ impl Loader {
             return Ok(());
         }
         let before = self.stamps.take(&paths);
-        self.source.library().verify(&model.manifest.id, |_| {}).await?;
+        let (done, total) = (AtomicU64::new(0), model.manifest.size());
+        let read = |bytes| progress.bytes(done.fetch_add(bytes, Ordering::Relaxed) + bytes, Some(total));
+        self.source.library().verify(&model.manifest.id, read).await?;
         self.stamps.remember(before);
         Ok(())
     }
@@ -188,24 +198,32 @@ impl Loader {
 }
 
 impl Prepared {
-    /// Makes the engine.
-    pub(super) async fn load(self) -> Result<Arc<dyn Model>, Failed> {
-        let Self { files, config, .. } = self;
+    /// Makes the engine. `watch` is told how far that is.
+    pub(super) async fn load(self, watch: OnProgress) -> Result<Made, Failed> {
+        let Self { files, terms, config, .. } = self;
         let work = move || match files {
-            Files::None { id } => Ok(engine::simulated(&id, &config)),
-            Files::Installed(model) => engine::load(&model, &config),
-            Files::Gguf { file, id, digest } => engine::gguf(&file, &id, Some(digest), &config),
+            Files::None { id } => Ok(Made::silently(engine::simulated(&id, &config))),
+            Files::Installed(model) => engine::load(&model, &config, terms, watch),
+            Files::Gguf { file, id, digest } => engine::gguf(&file, &id, Some(digest), &config, terms, watch),
         };
         off_runtime(work).await.map_err(Failed::for_good)
     }
 }
 
-/// What a GGUF file will take.
-fn gguf_need(file: &Path, id: &str, config: &ModelConfig) -> Result<Need> {
+/// What a GGUF file will take, and how it is to be loaded so that it does.
+fn gguf_need(file: &Path, id: &str, config: &ModelConfig, room: u64) -> Result<(Need, Terms)> {
     let missing = || ModelError::NotFound { model: file.display().to_string(), suggestion: None };
     let size = file.metadata().map_err(|_| missing())?.len();
     let corrupt = |reason| ModelError::Corrupt { model: id.to_owned(), reason };
-    Ok(header::need(&header::read(file).map_err(corrupt)?, size, config))
+    let header = header::read(file).map_err(corrupt)?;
+    #[cfg(feature = "llama-cpp")]
+    if engine::is_llama_cpp(config) {
+        let (need, plan) = header::plan(&header, size, config, room)?;
+        return Ok((need, Terms { plan: Some(plan), ..Terms::default() }));
+    }
+    #[cfg(not(feature = "llama-cpp"))]
+    let _ = room;
+    Ok((header::need(&header, size, config), Terms::default()))
 }
 
 /// The digest and the need of a model with its adapter, if it has one.
@@ -249,19 +267,22 @@ fn show(entry: &Arc<Entry>) -> Arc<dyn Progress> {
     Arc::new(ShowPhase(Arc::clone(entry)))
 }
 
-/// Shows in `/readyz`, and to whoever waits, what a pull is doing.
+/// Shows in `/readyz`, in `/api/ps` and to whoever waits what a pull is doing.
 struct ShowPhase(Arc<Entry>);
 
 impl Progress for ShowPhase {
     fn phase(&self, phase: &Phase) {
-        match phase {
-            Phase::Waiting { .. } => self.0.doing("another process is fetching it".to_owned()),
-            Phase::Asking { source } => self.0.doing(format!("asking {source}")),
-            Phase::Receiving { file, .. } => self.0.doing(format!("receiving {file}")),
-            Phase::Installing { .. } => self.0.doing("verifying".to_owned()),
-            _ => {}
-        }
+        let (doing, step) = match phase {
+            Phase::Waiting { .. } => ("another process is fetching it".to_owned(), LoadStep::Waiting),
+            Phase::Asking { source } => (format!("asking {source}"), LoadStep::Fetching),
+            Phase::Receiving { file, .. } => (format!("receiving {file}"), LoadStep::Fetching),
+            Phase::Installing { .. } => ("verifying".to_owned(), LoadStep::Checking),
+            _ => return,
+        };
+        self.0.doing(doing, LoadProgress::new(step));
     }
 
-    fn bytes(&self, _: u64, _: Option<u64>) {}
+    fn bytes(&self, done: u64, total: Option<u64>) {
+        self.0.done(done, total.unwrap_or(0));
+    }
 }

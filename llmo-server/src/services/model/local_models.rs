@@ -1,11 +1,11 @@
 //! The models of this machine: some are always there, the others come when they are asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use llmo_config::{AdapterConfig, Config};
-use llmo_core::model::{PullStream, Result};
+use llmo_core::model::{PullStream, Result, RunningModel};
 use llmo_core::{Model, ModelError, ModelInfo, Models};
 use llmo_store::catalogue::{Task, suggest};
 use llmo_store::manifest::Manifest;
@@ -15,6 +15,7 @@ use super::entry::{Entry, Source, State};
 use super::handle::Handle;
 use super::installed::{Installed, version};
 use super::loader::Loader;
+use super::memory;
 use super::name::{Wanted, wanted};
 use super::pull;
 use super::shelf::{Settings, Shelf};
@@ -71,8 +72,9 @@ impl LocalModels {
             }
             None => Arc::new(entry_of(wanted)),
         };
-        let prepared = loader.prepare(&entry).await.map_err(|failed| failed.error)?;
-        prepared.load().await.map_err(|failed| failed.error)
+        let room = memory::budget(&config.model);
+        let prepared = loader.prepare(&entry, room).await.map_err(|failed| failed.error)?;
+        prepared.load(Arc::new(|_| ())).await.map(|made| made.model).map_err(|failed| failed.error)
     }
 
     fn handle(&self, entry: &Entry, info: ModelInfo) -> Arc<dyn Model> {
@@ -201,7 +203,7 @@ fn ready(entry: &Entry) -> Result<Arc<dyn Model>> {
     match &*entry.state.lock() {
         State::Ready(resident) => Ok(Arc::clone(&resident.model)),
         State::Loading(loading) => Err(ModelError::Unavailable {
-            reason: format!("the model {id:?} is being loaded ({})", loading.doing),
+            reason: format!("the model {id:?} is being loaded ({})", loading.told()),
             retry_after: Duration::from_secs(1),
         }),
         State::Absent(None) => Err(ModelError::Unavailable {
@@ -244,6 +246,22 @@ impl Models for LocalModels {
             }
         }
         infos
+    }
+
+    async fn running(&self) -> Vec<RunningModel> {
+        // Pinned ones that are on their way can't be asked for yet, but their memory is taken.
+        let pinned = self.pinned.iter().filter_map(|id| self.shelf.get(id));
+        let arriving = pinned.filter(|entry| matches!(&*entry.state.lock(), State::Loading(_)));
+        let now = Instant::now();
+        let mut running: Vec<_> =
+            arriving.filter_map(|entry| RunningModel::new(entry.info(), entry.load(now))).collect();
+        for info in self.list().await {
+            if let Ok(model) = self.resolve(&info.id).await {
+                let loaded = RunningModel::new(info, model.load());
+                running.extend(loaded.filter(|model| running.iter().all(|known| known.info.id != model.info.id)));
+            }
+        }
+        running
     }
 
     async fn pull(&self, name: &str) -> Result<PullStream> {

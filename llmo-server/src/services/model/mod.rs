@@ -5,7 +5,7 @@
 //!                    │ resolve
 //!                    ▼
 //!                  Handle ─► Shelf ─► Entry: absent, loading (one load for all who ask), ready
-//!                              │ load: Loader (store ─► stamps ─► header ─► engine)
+//!                              │ load: Loader (store ─► stamps ─► header ─► terms ─► engine)
 //!                              │ room: budget (who has to go)
 //!                              └ janitor (whose time is over)
 //! ```
@@ -42,6 +42,7 @@ mod run;
 mod shelf;
 mod stamps;
 mod status;
+mod terms;
 #[cfg(feature = "llama-cpp")]
 mod tuning;
 

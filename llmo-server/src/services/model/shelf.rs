@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use llmo_config::ModelConfig;
-use llmo_core::model::{KeepAlive, Result};
+use llmo_core::model::{KeepAlive, LoadProgress, LoadStep, Result};
 use llmo_core::{Model, ModelError};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -22,6 +22,7 @@ use super::budget::{self, Need, Plan};
 use super::entry::{Due, Entry, Failure, Loading, Resident, State};
 use super::loader::{Failed, Loader};
 use super::memory;
+use super::terms::{Made, OnProgress};
 
 /// Nobody tries again this soon after a failure that may pass: weights that could not be had.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
@@ -262,7 +263,7 @@ impl Shelf {
         }
         if let Some(ends) = loading.ends.filter(|ends| *ends > until) {
             let retry_after = ends.saturating_duration_since(now).max(Duration::from_secs(1));
-            let reason = format!("the model {:?} is being loaded ({})", entry.id, loading.doing);
+            let reason = format!("the model {:?} is being loaded ({})", entry.id, loading.told());
             return Err(ModelError::Overloaded { reason, retry_after });
         }
         loading.waiting += 1;
@@ -275,8 +276,8 @@ impl Shelf {
         let since = Instant::now();
         let bytes = entry.need.lock().as_ref().map(Need::total);
         let ends = bytes.and_then(|bytes| self.expected(bytes)).map(|takes| since + takes);
-        let doing = "waiting for its turn".to_owned();
-        *state = State::Loading(Loading { attempt, doing, ends, waiting: 0, reserved: None, since });
+        let (doing, progress) = ("waiting for its turn".to_owned(), LoadProgress::new(LoadStep::Waiting));
+        *state = State::Loading(Loading { attempt, doing, progress, ends, waiting: 0, reserved: None, since });
         let (shelf, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move { shelf.run(entry, attempt, keep_alive).await });
         attempt
@@ -327,21 +328,45 @@ impl Shelf {
     }
 
     async fn load(&self, entry: &Arc<Entry>) -> Result<(Arc<dyn Model>, Need), Failed> {
-        let prepared = self.loader.prepare(entry).await?;
+        let mut prepared = self.loader.prepare(entry, self.room(entry)).await?;
         let need = prepared.need.clone();
         *entry.need.lock() = Some(need.clone());
         self.make_room(entry, &need).await?;
-        entry.doing("waiting for another model's engine".to_owned());
+        entry.doing("waiting for another model's engine", LoadProgress::new(LoadStep::Waiting));
         let _turn = self.making.lock().await;
-        entry.doing("loading".to_owned());
+        entry.doing("loading", LoadProgress::new(LoadStep::Loading));
+        prepared.terms.beside_others = self.has_others(entry);
         let started = Instant::now();
         if let State::Loading(loading) = &mut *entry.state.lock() {
             loading.ends = self.expected(need.total()).map(|takes| started + takes);
         }
-        let model = prepared.load().await?;
+        let Made { model, outcome } = prepared.load(watch(entry)).await?;
         let seconds = started.elapsed().as_secs_f64().max(1e-3);
         self.speed.store((need.total() as f64 / seconds) as u64, Ordering::Relaxed);
-        Ok((model, need))
+        // From here on what the engine says counts.
+        let takes = outcome.need.unwrap_or_else(|| need.clone());
+        if takes.total() > need.total() {
+            let (planned, takes) = (memory::told(need.total()), memory::told(takes.total()));
+            tracing::info!(model = entry.id, planned, takes, "it takes more than was planned");
+        }
+        *entry.need.lock() = Some(takes.clone());
+        Ok((model, takes))
+    }
+
+    /// Bytes that a model may take: what those leave that never go.
+    fn room(&self, entry: &Arc<Entry>) -> u64 {
+        let others = self.here().into_iter().filter(|other| !Arc::ptr_eq(other, entry));
+        let pinned: Vec<Need> = others
+            .filter_map(|other| other.tenant())
+            .filter(|tenant| tenant.pinned)
+            .map(|tenant| tenant.need)
+            .collect();
+        self.settings.budget.saturating_sub(budget::taken(pinned.iter()))
+    }
+
+    /// Is another model in memory? Engines come one after the other, so none is on its way.
+    fn has_others(&self, entry: &Arc<Entry>) -> bool {
+        self.here().iter().any(|other| !Arc::ptr_eq(other, entry) && other.resident().is_some())
     }
 
     /// Makes room and reserves it. A pinned model takes its place whatever the budget says.
@@ -375,7 +400,7 @@ impl Shelf {
                 Plan::Held(wait) => return Err(self.no_room(entry, need, wait)),
                 Plan::Never { available } => return Err(self.never(entry, need, available)),
                 Plan::Busy => {
-                    entry.doing("waiting until other models have no work".to_owned());
+                    entry.doing("waiting until other models have no work", LoadProgress::new(LoadStep::Waiting));
                     if tokio::time::timeout_at(until.into(), released).await.is_err() {
                         return Err(self.no_room(entry, need, Duration::from_secs(5)));
                     }
@@ -409,7 +434,7 @@ impl Shelf {
         let (need, available) = (memory::told(need.total()), memory::told(available));
         let what = format!(
             "being loaded on this machine: it needs about {need}, and {available} can be had for it; allow more \
-             (model.memory_budget_mb), or make it smaller (model.context_length, model.slots, USE_INT8=true)"
+             (model.memory_budget_mb), or make it smaller (model.context_length, model.slots, model.kv_type = \"q8_0\")"
         );
         Failed { error: ModelError::Unsupported { model: entry.id.clone(), what }, again: false, room: false }
     }
@@ -465,10 +490,23 @@ impl Failure {
 
 fn still_loading(entry: &Entry, retry_after: Duration) -> ModelError {
     let doing = match &*entry.state.lock() {
-        State::Loading(loading) => loading.doing.clone(),
+        State::Loading(loading) => loading.told(),
         _ => "almost there".to_owned(),
     };
     ModelError::Overloaded { reason: format!("the model {:?} is being loaded ({doing})", entry.id), retry_after }
+}
+
+/// Shows what an engine says while it is made.
+fn watch(entry: &Arc<Entry>) -> OnProgress {
+    let entry = Arc::clone(entry);
+    Arc::new(move |progress: LoadProgress| {
+        let doing = match progress.step {
+            LoadStep::Tuning => "measuring which options are fast on this machine",
+            LoadStep::Checking => "verifying",
+            _ => "loading",
+        };
+        entry.doing(doing, progress);
+    })
 }
 
 /// Frees the memory of those that nobody uses. Engines end on a thread where waiting is allowed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::routing::get;
-use llmo_core::model::{Load, Process};
+use llmo_core::model::{Load, Process, Residence, ResidenceState};
 use llmo_core::{ModelInfo, Models};
 use serde::Serialize;
 
@@ -15,6 +15,16 @@ struct Status {
     ready: bool,
     reasons: Vec<String>,
     models: Vec<ModelStatus>,
+    /// Models that are on their way into memory and can't be asked for yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    loading: Vec<Arriving>,
+}
+
+#[derive(Serialize)]
+struct Arriving {
+    model: String,
+    #[serde(flatten)]
+    residence: Residence,
 }
 
 #[derive(Serialize)]
@@ -46,5 +56,8 @@ async fn status(models: &dyn Models) -> Status {
             served.push(ModelStatus { load: model.load(), process: model.process(), info });
         }
     }
-    Status { build: env!("CARGO_PKG_VERSION"), ready: reasons.is_empty(), reasons, models: served }
+    let arriving = models.running().await.into_iter().filter(|model| model.residence.state == ResidenceState::Loading);
+    let arriving = arriving.filter(|model| served.iter().all(|known| known.info.id != model.info.id));
+    let loading = arriving.map(|model| Arriving { model: model.info.id, residence: model.residence }).collect();
+    Status { build: env!("CARGO_PKG_VERSION"), ready: reasons.is_empty(), reasons, models: served, loading }
 }

@@ -38,6 +38,11 @@ impl Rounding {
         Self { long }
     }
 
+    /// The shortest run that rounds like a whole prompt.
+    pub(in super::super::super) fn shortest(self) -> usize {
+        self.long
+    }
+
     /// Does a run of this many tokens round as long ones do?
     pub(in super::super) fn is_long(self, run: usize) -> bool {
         run >= self.long

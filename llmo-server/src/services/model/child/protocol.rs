@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use llmo_core::model::{
-    EmbedRequest, Embeddings, Event, GenerateRequest, Load, ModelInfo, Ranking, RerankRequest, TokenId, TokenizeOptions,
+    EmbedRequest, Embeddings, Event, GenerateRequest, Load, LoadProgress, ModelInfo, Ranking, RerankRequest, TokenId,
+    TokenizeOptions,
 };
 use llmo_core::{ModelError, model};
 use serde::{Deserialize, Serialize};
 
+use super::super::terms::Outcome;
 use super::spec::Spec;
 use crate::telemetry::LogStyle;
 
 /// Both ends must be of one build.
-pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
 
 /// Events of a stream that may be on the way before its reader takes one. The engine pauses the stream past that, and
 /// only this stream: a slow reader costs the others nothing.
@@ -71,8 +73,10 @@ pub(super) enum Call {
 pub(super) enum Report {
     /// The first word: which build it is.
     Hello(String),
+    /// The model is on its way, and this is how far.
+    Loading(LoadProgress),
     /// The model is there.
-    Loaded(Box<ModelInfo>),
+    Loaded(Box<ModelInfo>, Outcome),
     /// The model can't be loaded; the process ends.
     NotLoaded(ModelError),
     /// The process lives, and this is how busy its engine is.

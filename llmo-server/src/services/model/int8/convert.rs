@@ -131,10 +131,9 @@ fn sizes(header: &GgufHeader, file: &Path, config: &ModelConfig) -> Sizes {
 fn kv_f16(header: &GgufHeader, config: &ModelConfig) -> u64 {
     let sixteen = ModelConfig { int8: false, kv_type: llmo_config::KvChoice::F16, ..config.clone() };
     let options = engine::llama_cpp_options("", None, &sixteen);
-    let trained_for = header.context_length().and_then(|length| u32::try_from(length).ok()).unwrap_or(u32::MAX);
-    let bytes = llmo_backends::llama_cpp::kv_cache_bytes(&options, trained_for, header::kv_values(header));
+    let plan = llmo_backends::llama_cpp::plan(&options, header::sizes(header), u64::MAX);
     // What is out of range is refused when the model is loaded.
-    bytes.unwrap_or(0)
+    plan.map_or(0, |plan| plan.kv_bytes)
 }
 
 #[cfg(not(feature = "llama-cpp"))]

@@ -9,7 +9,7 @@
 
 use llmo_core::model::TokenId;
 
-const MAGIC: &[u8; 8] = b"LLMOKV\x00\x01";
+const MAGIC: &[u8; 8] = b"LLMOKV\x00\x02";
 const HASH: usize = 32;
 /// Longest identity that is believed.
 const IDENTITY_AT_MOST: usize = 4096;
@@ -24,7 +24,7 @@ pub(in super::super::super) struct Entry {
     pub(in super::super::super) tokens: Vec<TokenId>,
     /// Was it computed by long runs? See [`Rounding`](super::super::Rounding).
     pub(in super::super::super) long: bool,
-    /// llama.cpp's state of a sequence that holds just these tokens.
+    /// llama.cpp's state of a sequence that holds just these tokens, as that of a single stream.
     pub(in super::super::super) state: Vec<u8>,
 }
 

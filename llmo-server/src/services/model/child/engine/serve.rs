@@ -9,6 +9,7 @@ use llmo_core::model::Load;
 use llmo_core::{Model, ModelError};
 use tokio::net::UnixStream;
 
+use super::super::super::terms::Made;
 use super::super::protocol::{BEAT, BUILD, Command, Report, Start};
 use super::super::wire::{Inbox, Outbox};
 use super::answer::Answering;
@@ -45,19 +46,22 @@ pub(super) async fn serve(socket: StdUnixStream) -> io::Result<()> {
 }
 
 /// Loads the model; `None` if that failed, or was called off.
-async fn load(inbox: &mut Inbox, outbox: &Outbox) -> io::Result<Option<Arc<dyn Model>>> {
+async fn load(inbox: &mut Inbox, outbox: &Arc<Outbox>) -> io::Result<Option<Arc<dyn Model>>> {
     let Command::Start(start) = next(inbox).await? else { return Ok(None) };
     let Start { spec, log } = *start;
     telemetry::init_engine(&log);
-    let loading = tokio::task::spawn_blocking(move || spec.load());
+    let watching = Arc::clone(outbox);
+    // Whether it arrives is of no matter to the load.
+    let watch = Arc::new(move |progress| drop(watching.send(&Report::Loading(progress))));
+    let loading = tokio::task::spawn_blocking(move || spec.load_watched(watch));
     let loaded = tokio::select! {
         loaded = loading => loaded.unwrap_or_else(|e| Err(ModelError::Internal(format!("loading panicked: {e}")))),
         // Stop, while llama.cpp still reads: it can't be called off.
         command = next(inbox) => return command.map(|_| process::die()),
     };
     match loaded {
-        Ok(model) => {
-            say(outbox, &Report::Loaded(Box::new(model.info().clone())))?;
+        Ok(Made { model, outcome }) => {
+            say(outbox, &Report::Loaded(Box::new(model.info().clone()), outcome))?;
             Ok(Some(model))
         }
         Err(error) => {

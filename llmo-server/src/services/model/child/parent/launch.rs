@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use super::super::super::terms::{OnProgress, Outcome};
 use super::super::options::ChildOptions;
 use super::super::protocol::{BEAT, BUILD, Command, Report, Start};
 use super::super::spec::Spec;
@@ -47,15 +48,16 @@ pub(super) async fn launch(
     spec: &Spec,
     options: &ChildOptions,
     suspects: &Arc<Mutex<Suspects>>,
-) -> Result<(Life, ModelInfo), Failure> {
+    watch: &OnProgress,
+) -> Result<(Life, ModelInfo, Outcome), Failure> {
     let started = Process::spawn(options).await;
     let (process, pipes) = started.map_err(|error| {
         let why = format!("{} does not start: {error}", options.program.display());
         Failure::Died(Death::NotStarted(why), String::new())
     })?;
     let mut life = Life::new(process, pipes, spec, options, suspects);
-    match life.load(options).await {
-        Ok(Ok(info)) => Ok((life, info)),
+    match life.load(options, watch).await {
+        Ok(Ok((info, outcome))) => Ok((life, info, outcome)),
         Ok(Err(error)) => Err(Failure::Refused(error)),
         Err(death) => {
             let words = life.last_words().await;
@@ -106,12 +108,17 @@ impl Life {
     }
 
     /// The handshake, up to the loaded model.
-    async fn load(&mut self, options: &ChildOptions) -> Result<Result<ModelInfo, ModelError>, Death> {
+    async fn load(
+        &mut self,
+        options: &ChildOptions,
+        watch: &OnProgress,
+    ) -> Result<Result<(ModelInfo, Outcome), ModelError>, Death> {
         loop {
             match self.next(options).await? {
                 Report::Hello(build) if build == BUILD => {}
                 Report::Hello(build) => return Err(Death::Nonsense(format!("it is of build {build}, not {BUILD}"))),
-                Report::Loaded(info) => return Ok(Ok(*info)),
+                Report::Loading(progress) => watch(progress),
+                Report::Loaded(info, outcome) => return Ok(Ok((*info, outcome))),
                 Report::NotLoaded(error) => return Ok(Err(error)),
                 Report::Beat(_) => {}
                 _ => return Err(Death::Nonsense("an answer before a question".into())),

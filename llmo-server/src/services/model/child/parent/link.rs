@@ -221,7 +221,9 @@ impl Link {
                     open.fail(error);
                 }
             }
-            Report::Hello(_) | Report::Loaded(_) | Report::NotLoaded(_) => return Err("it began again".into()),
+            Report::Hello(_) | Report::Loading(_) | Report::Loaded(..) | Report::NotLoaded(_) => {
+                return Err("it began again".into());
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use llmo_core::{Model, ModelError, ModelInfo};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::super::super::terms::{OnProgress, Outcome};
 use super::super::options::ChildOptions;
 use super::super::protocol::{Answer, Call, WINDOW};
 use super::super::spec::Spec;
@@ -38,9 +39,18 @@ impl ChildModel {
     /// # Errors
     /// The engine's own reason. [`ModelError::Corrupt`] if native code crashed over the file; it is not tried again.
     pub async fn load(spec: Spec, options: ChildOptions) -> Result<Self> {
+        Self::load_watched(spec, options, Arc::new(|_| ())).await.map(|(model, _)| model)
+    }
+
+    /// The same; `watch` is told how far it is. Also gives what the engine says of what it has loaded.
+    pub(in super::super::super) async fn load_watched(
+        spec: Spec,
+        options: ChildOptions,
+        watch: OnProgress,
+    ) -> Result<(Self, Outcome)> {
         let suspects = Arc::default();
-        let launched = launch(&spec, &options, &suspects).await;
-        let (life, info) = launched.map_err(|failure| match failure {
+        let launched = launch(&spec, &options, &suspects, &watch).await;
+        let (life, info, outcome) = launched.map_err(|failure| match failure {
             Failure::Refused(error) => error,
             Failure::Died(death, last_words) => {
                 tracing::error!(model = spec.id(), %death, ?last_words, "an engine's process died while it loaded");
@@ -48,10 +58,10 @@ impl ChildModel {
             }
         })?;
         tracing::info!(model = info.id, process = life.link.process, "loaded in a process of its own");
-        let state = Arc::new(State::new(spec, options, info, Arc::clone(&life.link), suspects));
+        let state = Arc::new(State::new(spec.again(&outcome), options, info, Arc::clone(&life.link), suspects));
         let stop = CancellationToken::new();
         tokio::spawn(supervise(Arc::clone(&state), life, stop.clone()));
-        Ok(Self { keeper: Arc::new(Keeper { state, _stop: stop.drop_guard() }) })
+        Ok((Self { keeper: Arc::new(Keeper { state, _stop: stop.drop_guard() }) }, outcome))
     }
 
     fn state(&self) -> &State {

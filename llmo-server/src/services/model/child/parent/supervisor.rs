@@ -8,6 +8,7 @@ use llmo_core::model::ModelInfo;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::super::super::terms::OnProgress;
 use super::death::Death;
 use super::launch::{Failure, Life, launch};
 use super::recovery::{Next, Recovery};
@@ -73,11 +74,12 @@ async fn bury(state: &State, life: &mut Life, death: &Death, next: Next) {
 /// Starts another process, however often it takes.
 async fn revive(state: &State, recovery: &mut Recovery, mut next: Next) -> Life {
     let id = &state.info.id;
+    let nobody: OnProgress = Arc::new(|_| ());
     loop {
         sleep(next.wait()).await;
         let born = Instant::now();
-        let (death, last_words) = match launch(&state.spec, &state.options, &state.suspects).await {
-            Ok((life, info)) if is_same(&info, &state.info) => {
+        let (death, last_words) = match launch(&state.spec, &state.options, &state.suspects, &nobody).await {
+            Ok((life, info, _)) if is_same(&info, &state.info) => {
                 tracing::info!(
                     model = id,
                     process = life.link.process,
@@ -86,7 +88,7 @@ async fn revive(state: &State, recovery: &mut Recovery, mut next: Next) -> Life 
                 );
                 return life;
             }
-            Ok((life, _)) => {
+            Ok((life, ..)) => {
                 life.end(state.options.grace).await;
                 let changed = "the weights are not those that were loaded first; restart the service to serve them";
                 (Death::NotStarted(changed.to_owned()), String::new())
