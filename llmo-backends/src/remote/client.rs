@@ -30,7 +30,7 @@ pub(super) type Failure = Box<dyn Error + Send + Sync>;
 pub(super) enum Client {
     /// `http://` without a proxy: services of one installation. reqwest would translate each URL three times, and wrap each
     /// request in layers for redirects, proxies and cookies that are all off.
-    Plain { pool: Pool<HttpConnector, Full<Bytes>>, headers: HeaderMap },
+    Plain { pool: Box<Pool<HttpConnector, Full<Bytes>>>, headers: HeaderMap },
     /// Anything else.
     Full(reqwest::Client),
 }
@@ -59,7 +59,7 @@ impl Client {
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(options.idle_connections)
                 .build(connector);
-            return Ok(Self::Plain { pool, headers });
+            return Ok(Self::Plain { pool: Box::new(pool), headers });
         }
         let mut client = reqwest::Client::builder()
             .default_headers(headers)
