@@ -41,6 +41,12 @@ cargo test --release --locked --workspace --doc
 
 S3_TEST_CARGO=--release scripts/s3_test.sh
 
+say "The OpenAPI document, held against a running service"
+BIN=${CARGO_TARGET_DIR:-target}/release/llmo-server EXAMPLES=8 tests/openapi/check.sh
+
+say "A real Traefik in front of two gateways"
+scripts/traefik.sh
+
 say "Monitoring of a running stack"
 scripts/monitoring_test.sh
 
