@@ -245,6 +245,9 @@ pub(crate) struct LogsArgs {
     /// Where their logs are
     #[arg(long, value_name = "DIR", default_value = "run", env = "LLMO_RUN_DIR")]
     pub(crate) dir: PathBuf,
+    /// Of the stack's containers (COMPOSE_PROJECT_NAME, or llmo) instead of files
+    #[arg(long)]
+    pub(crate) containers: bool,
     /// So many lines of the past
     #[arg(long, short = 'n', default_value_t = 50)]
     pub(crate) lines: usize,
@@ -270,9 +273,27 @@ pub(crate) struct DoctorArgs {
     /// Print nothing but problems
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// Which way of running the ports are checked for
+    /// Which way of running is looked at
     #[arg(long, value_enum, default_value_t = Layout::Services)]
     pub(crate) role: Layout,
+    /// What is started beside the stack, and has ports too, e.g. --with traefik,monitoring
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) with: Vec<Part>,
+}
+
+/// What may be started beside the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Traefik in front of the gateway (containers)
+    Traefik,
+    /// Certificates of your own (containers)
+    Tls,
+    /// Prometheus, Alertmanager, exporters
+    Monitoring,
+    /// Dashboards of what is monitored (containers)
+    Grafana,
+    /// A bucket (containers)
+    S3,
 }
 
 /// A way of running the stack on one machine.

@@ -16,14 +16,18 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(1_000);
 
 /// Base URL of the stack that this configuration describes.
 pub(crate) fn api_url(config: &Config) -> String {
-    // What listens everywhere is reached on this machine.
-    let host = match config.gateway.host.as_str() {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "[::1]",
-        host => host,
-    };
     let scheme = if config.tls.is_on() { "https" } else { "http" };
-    format!("{scheme}://{host}:{}", config.gateway.port)
+    format!("{scheme}://{}:{}", at_home(&config.gateway.host), config.gateway.port)
+}
+
+/// How this machine itself reaches what listens at `host`, which may be everywhere, for a URL.
+pub(crate) fn at_home(host: &str) -> String {
+    match host {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" | "[::]" => "[::1]".to_owned(),
+        host if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
+        host => host.to_owned(),
+    }
 }
 
 /// A client for short questions to the stack. It is asked by an address of this machine, which no certificate names.

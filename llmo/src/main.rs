@@ -5,6 +5,7 @@ mod output;
 mod cli;
 mod commands;
 mod connect;
+mod docker;
 mod doctor;
 mod error;
 mod logs;

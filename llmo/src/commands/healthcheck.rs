@@ -8,6 +8,7 @@ use llmo_config::Config;
 use serde_json::Value;
 
 use crate::cli::{HealthcheckArgs, Role};
+use crate::connect::at_home;
 use crate::error::{CliError, Result};
 
 /// Says what the service says. An error, and so an exit status other than 0, unless that is a yes.
@@ -42,14 +43,8 @@ fn base_url(config: &Config, role: Role) -> String {
         Role::Cache => (&config.cache.host, config.cache.port),
         Role::Store => (&config.store.host, config.store.port),
     };
-    let host = match host.as_str() {
-        "0.0.0.0" => "127.0.0.1".to_owned(),
-        "::" | "[::]" => "[::1]".to_owned(),
-        host if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
-        host => host.to_owned(),
-    };
     let scheme = if matches!(role, Role::Gateway) && config.tls.is_on() { "https" } else { "http" };
-    format!("{scheme}://{host}:{port}")
+    format!("{scheme}://{}:{port}", at_home(host))
 }
 
 fn silent(url: &str, error: &reqwest::Error) -> String {

@@ -4,15 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use llmo_config::Config;
 
-use super::Finding;
 use super::download::hub_date;
-use crate::cli::Layout;
+use super::{Finding, Scene};
 
 /// Certificates and logs bear this much.
 const TOLERATED: Duration = Duration::from_secs(60);
 const CURE: &str = "set it by the network: sudo timedatectl set-ntp true (in a virtual machine: on its host)";
 
-pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(config: &Config, _: &Scene) -> Vec<Finding> {
     let now = SystemTime::now();
     let built = std::env::current_exe().and_then(|path| path.metadata()?.modified()).ok();
     vec![judged(now, built, hub_date(&config.store.hub_endpoint))]

@@ -3,16 +3,15 @@
 use llmo_config::Config;
 use serde_json::Value;
 
-use super::Finding;
-use super::engine::{PROJECT_LABEL, Silence, docker, project};
-use crate::cli::Layout;
+use super::{Finding, Scene};
+use crate::docker::{Silence, docker, project_filter, to_type};
 
-pub(super) fn check(_: &Config, layout: Layout) -> Vec<Finding> {
-    let wanted = layout == Layout::Containers;
+pub(super) fn check(config: &Config, scene: &Scene) -> Vec<Finding> {
+    let wanted = scene.in_containers();
     match docker(&["version", "--format", "{{.Server.Version}}"]) {
         Ok(version) => {
             let mut findings = vec![Finding::fine(format!("the engine runs (version {})", version.trim()))];
-            findings.extend(stack(wanted));
+            findings.extend(stack(wanted, config.model.int8));
             findings
         }
         Err(silence) => vec![engine_is_silent(&silence, wanted)],
@@ -40,8 +39,8 @@ fn engine_is_silent(silence: &Silence, wanted: bool) -> Finding {
     if wanted { Finding::problem(what, cure) } else { Finding::advice(what, cure) }
 }
 
-fn stack(wanted: bool) -> Vec<Finding> {
-    let filter = format!("label={PROJECT_LABEL}={}", project());
+fn stack(wanted: bool, int8: bool) -> Vec<Finding> {
+    let filter = project_filter();
     let Ok(ids) = docker(&["ps", "-aq", "--filter", &filter]) else { return Vec::new() };
     let ids: Vec<&str> = ids.lines().collect();
     if ids.is_empty() {
@@ -53,7 +52,7 @@ fn stack(wanted: bool) -> Vec<Finding> {
     let described: Vec<Value> = serde_json::from_str(&described).unwrap_or_default();
     let newest = |image: &str| docker(&["image", "inspect", "--format", "{{.Id}}", image]).ok();
     let findings: Vec<_> =
-        described.iter().filter_map(|container| finding(container).or_else(|| outdated(container, newest))).collect();
+        described.iter().filter_map(|found| finding(found, int8).or_else(|| outdated(found, newest))).collect();
     if !findings.is_empty() {
         return findings;
     }
@@ -74,8 +73,8 @@ fn outdated(container: &Value, newest: impl Fn(&str) -> Option<String>) -> Optio
     })
 }
 
-/// What is wrong with a container, as `docker inspect` describes it.
-fn finding(container: &Value) -> Option<Finding> {
+/// What is wrong with a container, as `docker inspect` describes it. `int8`: models are as small as they get already.
+fn finding(container: &Value, int8: bool) -> Option<Finding> {
     let name = container["Name"].as_str().unwrap_or("a container").trim_start_matches('/');
     let labels = &container["Config"]["Labels"];
     let service = labels["com.docker.compose.service"].as_str().unwrap_or(name);
@@ -84,7 +83,7 @@ fn finding(container: &Value) -> Option<Finding> {
     if state["OOMKilled"] == true {
         return Some(Finding::problem(
             format!("{name} was killed because its memory limit was reached"),
-            "USE_INT8=true, or a higher limit: MODEL_MEMORY=6g (or CACHE_MEMORY, GATEWAY_MEMORY) in .env",
+            more_memory(service, int8),
         ));
     }
     if state["Restarting"] == true {
@@ -96,7 +95,7 @@ fn finding(container: &Value) -> Option<Finding> {
         return Some(Finding::problem(format!("{name} is not healthy: {why}"), logs));
     }
     if labels["com.docker.compose.oneoff"] == "True" && state["Running"] != true {
-        return Some(Finding::advice(format!("{name} was left behind"), format!("docker rm {name}")));
+        return Some(Finding::advice(format!("{name} was left behind"), to_type(&format!("rm {name}"))));
     }
     let code = state["ExitCode"].as_i64().unwrap_or_default();
     match state["Status"].as_str() {
@@ -107,9 +106,26 @@ fn finding(container: &Value) -> Option<Finding> {
         Some("created") => {
             Some(Finding::advice(format!("{name} was made and never started"), "./run_microservices.sh stop, then run"))
         }
-        Some("paused") => Some(Finding::problem(format!("{name} is paused"), format!("docker unpause {name}"))),
+        Some("paused") => Some(Finding::problem(format!("{name} is paused"), to_type(&format!("unpause {name}")))),
         _ => None,
     }
+}
+
+/// The way out for a container that was killed at its limit.
+fn more_memory(service: &str, int8: bool) -> String {
+    let (variable, more) = match service {
+        "model-service" => ("MODEL_MEMORY", "6g"),
+        "gateway" => ("GATEWAY_MEMORY", "2g"),
+        "cache-service" => ("CACHE_MEMORY", "1g"),
+        "storage-service" => ("STORAGE_MEMORY", "1g"),
+        "redis" => ("REDIS_MEMORY", "1g"),
+        "traefik" => ("TRAEFIK_MEMORY", "1g"),
+        "prometheus" => ("PROMETHEUS_MEMORY", "2g"),
+        "s3" => ("S3_MEMORY", "2g"),
+        _ => return format!("a higher limit for {service} in docker/compose.yaml"),
+    };
+    let smaller = if service == "model-service" && !int8 { "USE_INT8=true, or " } else { "" };
+    format!("{smaller}a higher limit: {variable}={more} in .env; then: ./run_microservices.sh restart")
 }
 
 #[cfg(test)]
@@ -125,7 +141,7 @@ mod tests {
     }
 
     fn found(state: Value) -> (State, String, String) {
-        let found = finding(&container(state)).expect("a finding");
+        let found = finding(&container(state), false).expect("a finding");
         (found.state, found.what, found.cure.unwrap_or_default())
     }
 
@@ -134,6 +150,8 @@ mod tests {
         let (state, what, cure) = found(json!({"OOMKilled": true, "Status": "exited", "ExitCode": 137}));
         assert!(state == State::Problem && what.contains("memory limit"), "{what}");
         assert!(cure.contains("USE_INT8=true") && cure.contains("MODEL_MEMORY"), "{cure}");
+        assert!(!more_memory("model-service", true).contains("INT8"), "it is set already");
+        assert!(more_memory("cache-service", false).starts_with("a higher limit: CACHE_MEMORY"));
     }
 
     #[test]
@@ -151,9 +169,9 @@ mod tests {
 
     #[test]
     fn what_runs_and_what_has_done_its_work_is_fine() {
-        assert!(finding(&container(json!({"Running": true, "Status": "running"}))).is_none());
-        assert!(finding(&container(json!({"Status": "exited", "ExitCode": 0}))).is_none());
-        assert!(finding(&Value::Null).is_none());
+        assert!(finding(&container(json!({"Running": true, "Status": "running"})), false).is_none());
+        assert!(finding(&container(json!({"Status": "exited", "ExitCode": 0})), false).is_none());
+        assert!(finding(&Value::Null, false).is_none());
     }
 
     #[test]

@@ -7,19 +7,25 @@ use std::time::{Duration, SystemTime};
 
 use llmo_config::Config;
 
-use super::Finding;
-use crate::cli::Layout;
+use super::{Finding, Scene, inside};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
-pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(config: &Config, scene: &Scene) -> Vec<Finding> {
     let (store, dir) = (&config.store, config.store.directory());
-    let complete = config.model.names.iter().all(|name| dir.join(name).join("manifest.json").is_file());
+    // Models of containers are in a volume: one that runs has what it needs.
+    let complete = if scene.in_containers() {
+        inside::any()
+    } else {
+        config.model.names.iter().all(|name| dir.join(name).join("manifest.json").is_file())
+    };
     let wants = |source: &str| store.sources.iter().any(|given| given == source);
     let hub = wants("hub").then(|| (address(&store.hub_endpoint), reached(&store.hub_endpoint)));
     let registry = wants("registry").then(pip_is_there);
     let mut findings = vec![sources(hub, registry, complete)];
-    findings.extend(broken_off(&dir.join(".llmo/pulls")));
+    if !scene.in_containers() {
+        findings.extend(broken_off(&dir.join(".llmo/pulls")));
+    }
     findings
 }
 

@@ -2,8 +2,7 @@
 
 use llmo_config::Config;
 
-use super::Finding;
-use crate::cli::Layout;
+use super::{Finding, Scene};
 
 /// What speeds models up: its name, Linux's name for it, llama.cpp's name for it, and what leaving it out costs, as measured
 /// with a model of 135 million weights of four bits on two cores that have all of them.
@@ -17,7 +16,7 @@ const KERNELS: [(&str, &str, &str, &str); 6] = [
 ];
 
 #[cfg(feature = "llama-cpp")]
-pub(super) fn check(_: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(_: &Config, _: &Scene) -> Vec<Finding> {
     let kernels = match llmo_backends::llama_cpp::Kernels::active() {
         Ok(kernels) => kernels,
         Err(error) => {
@@ -40,7 +39,7 @@ pub(super) fn check(_: &Config, _: Layout) -> Vec<Finding> {
 }
 
 #[cfg(not(feature = "llama-cpp"))]
-pub(super) fn check(_: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(_: &Config, _: &Scene) -> Vec<Finding> {
     let used: Vec<_> = KERNELS.iter().map(|(name, ..)| *name).collect();
     vec![Finding::advice(
         format!("this program was built without llama.cpp: {} are not used", used.join(", ")),

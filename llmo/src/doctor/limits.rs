@@ -2,13 +2,12 @@
 
 use llmo_config::Config;
 
-use super::Finding;
-use crate::cli::Layout;
+use super::{Finding, Scene};
 
 /// Beside connections: logs, models, sockets between services.
 const OTHER_FILES: u64 = 256;
 
-pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(config: &Config, _: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     if let Some(allowed) = soft_limit(&limits, "Max open files") {

@@ -2,10 +2,9 @@
 
 use llmo_config::{Config, EngineKind};
 
-use super::Finding;
-use crate::cli::Layout;
+use super::{Finding, Scene};
 
-pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(config: &Config, _: &Scene) -> Vec<Finding> {
     if config.model.engine == EngineKind::Sim {
         return vec![Finding::fine("the simulator has no weights".to_owned())];
     }
@@ -31,10 +30,11 @@ pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Layout;
     use crate::doctor::report::State;
 
     fn states(config: &Config) -> Vec<State> {
-        check(config, Layout::Services).iter().map(|finding| finding.state).collect()
+        check(config, &Scene::of(Layout::Services)).iter().map(|finding| finding.state).collect()
     }
 
     #[test]
@@ -47,7 +47,7 @@ mod tests {
         std::fs::write(store.path().join("here/manifest.json"), "{}").unwrap();
 
         assert_eq!(states(&config), [State::Fine, State::Problem]);
-        let cure = check(&config, Layout::Services).pop().unwrap().cure;
+        let cure = check(&config, &Scene::of(Layout::Services)).pop().unwrap().cure;
         assert_eq!(cure.as_deref(), Some("llmo pull away"));
 
         config.model.engine = EngineKind::Sim;

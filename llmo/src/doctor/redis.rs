@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use llmo_config::{CacheBackend, Config};
 
-use super::Finding;
-use crate::cli::Layout;
+use super::{Finding, Scene};
 
-pub(super) fn check(config: &Config, _: Layout) -> Vec<Finding> {
+pub(super) fn check(config: &Config, _: &Scene) -> Vec<Finding> {
     let wants = |backend| matches!(backend, CacheBackend::Redis | CacheBackend::Tiered);
     if !wants(config.cache.backend) && !wants(config.cache.service_backend) {
         return vec![Finding::fine("not used (cache.backend)")];

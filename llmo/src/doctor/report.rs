@@ -1,9 +1,11 @@
 //! What checks find, and how it is printed.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// How a thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
     Fine,
@@ -14,11 +16,11 @@ pub(super) enum State {
 }
 
 /// One thing that a check saw.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Finding {
     pub(super) state: State,
     pub(super) what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cure: Option<String>,
 }
 
@@ -37,19 +39,34 @@ impl Finding {
 }
 
 /// A check and what it saw.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Check {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
+    /// The container that it looked into; `None`: this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 
-/// Prints findings for people (problems on standard error) or as JSON.
+impl Check {
+    /// Of this machine.
+    pub(super) fn here(name: &'static str, findings: Vec<Finding>) -> Self {
+        Self { name: name.into(), place: None, findings }
+    }
+}
+
+/// Prints findings for people (problems on standard error if nothing else is wanted) or as one JSON document.
 pub(super) fn print(checks: &[Check], json: bool, quiet: bool) {
     if json {
         say!("{}", serde_json::to_string_pretty(checks).unwrap_or_default());
         return;
     }
+    let mut place = None;
     for check in checks {
+        if check.place != place && !quiet {
+            place.clone_from(&check.place);
+            say!("in {}:", place.as_deref().unwrap_or("this machine"));
+        }
         for finding in &check.findings {
             let cure = finding.cure.as_ref().map_or_else(String::new, |cure| format!("\n             cure: {cure}"));
             match finding.state {

@@ -8,16 +8,21 @@ use std::time::Duration;
 use llmo_config::Config;
 use serde_json::Value;
 
-use super::Finding;
-use crate::cli::Layout;
-use crate::connect::api_url;
+use super::{Finding, Scene};
+use crate::cli::{Layout, Part};
+use crate::connect::{api_url, at_home};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A service that was started again this often has more than bad luck.
 const MANY_RESTARTS: u32 = 3;
+/// The status of a service with many models is long.
+const LARGEST_ANSWER: u64 = 4 << 20;
 
-pub(super) fn check(config: &Config, layout: Layout) -> Vec<Finding> {
-    let mut findings: Vec<_> = asked(config).map(|url| readiness(&url, layout)).into_iter().collect();
+pub(super) fn check(config: &Config, scene: &Scene) -> Vec<Finding> {
+    let mut findings: Vec<_> = asked(config, scene).map(|url| readiness(&url, scene.layout)).into_iter().collect();
+    if scene.in_containers() {
+        return findings;
+    }
     let run_dir = run_dir();
     for name in supervised(&run_dir) {
         findings.extend(service(&run_dir, &name));
@@ -25,17 +30,20 @@ pub(super) fn check(config: &Config, layout: Layout) -> Vec<Finding> {
     findings
 }
 
-/// Whom to ask in plain HTTP: with TLS at the API that is the dashboard, if there is one.
-fn asked(config: &Config) -> Option<String> {
+/// Whom to ask in plain HTTP: with TLS at the API that is the dashboard, if there is one that wants no password.
+fn asked(config: &Config, scene: &Scene) -> Option<String> {
+    let gateway = &config.gateway;
+    if scene.in_containers() {
+        return match (scene.has(Part::Tls), scene.has(Part::Traefik)) {
+            (false, _) => Some(format!("http://127.0.0.1:{}", gateway.port)),
+            (true, false) => Some(format!("http://127.0.0.1:{}", gateway.dashboard_port)),
+            (true, true) => None,
+        };
+    }
     if !config.tls.is_on() {
         return Some(api_url(config));
     }
-    let gateway = &config.gateway;
-    let host = match gateway.dashboard_host.as_str() {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "[::1]",
-        host => host,
-    };
+    let host = at_home(&gateway.dashboard_host);
     (gateway.dashboard_port != 0).then(|| format!("http://{host}:{}", gateway.dashboard_port))
 }
 
@@ -109,7 +117,7 @@ fn judged(url: &str, answer: Option<(u16, String)>, logs: &str) -> Finding {
 }
 
 /// A question in plain HTTP: what the checks need of it, without an asynchronous runtime.
-fn get(url: &str, path: &str) -> Option<(u16, String)> {
+pub(super) fn get(url: &str, path: &str) -> Option<(u16, String)> {
     let authority = url.strip_prefix("http://")?;
     let address = authority.to_socket_addrs().ok()?.next()?;
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).ok()?;
@@ -117,7 +125,7 @@ fn get(url: &str, path: &str) -> Option<(u16, String)> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     // What came before a timeout counts.
-    let _ = stream.take(64 << 10).read_to_end(&mut answer);
+    let _ = stream.take(LARGEST_ANSWER).read_to_end(&mut answer);
     parse(&String::from_utf8_lossy(&answer))
 }
 
@@ -147,12 +155,25 @@ mod tests {
     #[test]
     fn with_tls_the_dashboard_is_asked() {
         let mut config = Config::default();
+        let asked = |config: &Config| super::asked(config, &Scene::of(Layout::Services));
         assert_eq!(asked(&config).as_deref(), Some("http://127.0.0.1:80"));
         config.tls.cert = "/etc/llmo/tls/fullchain.pem".into();
         config.gateway.dashboard_host = "0.0.0.0".into();
         assert_eq!(asked(&config).as_deref(), Some("http://127.0.0.1:8080"));
         config.gateway.dashboard_port = 0;
         assert_eq!(asked(&config), None);
+    }
+
+    #[test]
+    fn containers_are_asked_at_what_they_publish_without_a_password() {
+        let asked = |parts: &[Part]| {
+            let scene = Scene { layout: Layout::Containers, parts: parts.to_vec() };
+            super::asked(&Config::default(), &scene)
+        };
+        assert_eq!(asked(&[]).as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(asked(&[Part::Traefik]).as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(asked(&[Part::Tls]).as_deref(), Some("http://127.0.0.1:8080"));
+        assert_eq!(asked(&[Part::Tls, Part::Traefik]), None);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::line;
-
 /// Lines that wait for their turn.
 ///
 /// A line without a time belongs to the one before it in the same source. Lines of one source are never swapped: if a clock
 /// goes back, its lines take the last time seen.
+#[derive(Default)]
 pub(super) struct Merge {
+    /// The last time of each source.
     last: Vec<String>,
     /// By time, source and number.
     waiting: BTreeMap<(String, usize, u64), (String, Instant)>,
@@ -17,14 +17,12 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// Of so many sources.
-    pub(super) fn new(sources: usize) -> Self {
-        Self { last: vec![String::new(); sources], waiting: BTreeMap::new(), number: 0 }
-    }
-
-    /// A line has come.
-    pub(super) fn push(&mut self, source: usize, text: &str, now: Instant) {
-        if let Some(time) = line::time(text)
+    /// A line has come, which was written at `time`. A source is new with its first line.
+    pub(super) fn push(&mut self, source: usize, time: Option<&str>, text: &str, now: Instant) {
+        if self.last.len() <= source {
+            self.last.resize(source + 1, String::new());
+        }
+        if let Some(time) = time
             && time > self.last[source].as_str()
         {
             time.clone_into(&mut self.last[source]);
@@ -51,7 +49,12 @@ impl Merge {
 
 #[cfg(test)]
 mod tests {
+    use super::super::line;
     use super::*;
+
+    fn push(merge: &mut Merge, source: usize, text: &str, now: Instant) {
+        merge.push(source, line::time(text), text, now);
+    }
 
     fn texts(lines: &[(usize, String)]) -> Vec<&str> {
         lines.iter().map(|(_, text)| text.as_str()).collect()
@@ -63,29 +66,29 @@ mod tests {
 
     #[test]
     fn lines_come_by_time_and_those_without_one_stay_with_theirs() {
-        let (mut merge, now) = (Merge::new(2), Instant::now());
+        let (mut merge, now) = (Merge::default(), Instant::now());
         for (source, text) in [(0, A1), (0, "  more of a1"), (0, A3), (1, B2), (1, "  more of b2")] {
-            merge.push(source, text, now);
+            push(&mut merge, source, text, now);
         }
         assert_eq!(texts(&merge.all()), [A1, "  more of a1", B2, "  more of b2", A3]);
     }
 
     #[test]
     fn a_late_line_of_another_service_is_waited_for() {
-        let (mut merge, start) = (Merge::new(2), Instant::now());
+        let (mut merge, start) = (Merge::default(), Instant::now());
         let hold = Duration::from_millis(300);
-        merge.push(0, A3, start);
+        push(&mut merge, 0, A3, start);
         assert!(merge.older_than(start + hold / 2, hold).is_empty());
-        merge.push(1, B2, start + hold / 2);
+        push(&mut merge, 1, B2, start + hold / 2);
         assert_eq!(texts(&merge.older_than(start + hold, hold)), [B2, A3]);
         assert!(merge.all().is_empty());
     }
 
     #[test]
     fn lines_of_one_service_keep_their_order_when_its_clock_goes_back() {
-        let (mut merge, now) = (Merge::new(1), Instant::now());
-        merge.push(0, A3, now);
-        merge.push(0, A1, now);
+        let (mut merge, now) = (Merge::default(), Instant::now());
+        push(&mut merge, 0, A3, now);
+        push(&mut merge, 0, A1, now);
         assert_eq!(texts(&merge.all()), [A3, A1]);
     }
 }

@@ -1,46 +1,77 @@
 //! `llmo logs`: the logs of all services, merged by time.
 //!
+//! ```text
+//!  files (tail) ──────┐
+//!                     ├─► Line ─► merge ─► those about the request ─► standard output
+//!  containers (docker)┘
+//! ```
+//!
 //! * `line`: when a line was written, and about which request. Pure.
-//! * `merge`: lines of several files in the order of their times. Pure.
-//! * `tail`: files that grow, and are replaced.
+//! * `merge`: lines of several sources in the order of their times. Pure.
+//! * `files`, `tail`: files that grow, and are replaced.
+//! * `containers`: what the container engine keeps.
 
+mod containers;
+mod files;
 mod line;
 mod merge;
 mod tail;
 
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use containers::Containers;
+use files::Files;
 use merge::Merge;
-use tail::Tail;
 
 use crate::cli::LogsArgs;
 use crate::error::{CliError, Result};
 
-/// How often the files are looked at.
+/// How often the sources are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// A line waits this long for earlier ones of other services.
 const HOLD: Duration = Duration::from_millis(300);
+
+/// A line that a service wrote.
+struct Line<'a> {
+    /// Which one, as an index of [`Source::names`].
+    source: usize,
+    /// When, if that is known.
+    time: Option<&'a str>,
+    text: &'a str,
+}
+
+/// Where lines come from.
+trait Source {
+    /// The name of each source. Their number may grow.
+    fn names(&self) -> Vec<String>;
+
+    /// Gives all that is new. The first time that is the past.
+    fn read(&mut self, take: &mut dyn FnMut(Line<'_>)) -> Result;
+}
 
 /// Prints what the services wrote, and goes on with it.
 ///
 /// # Errors
 /// [`CliError::Message`] if there are no logs.
 pub(crate) fn run(arguments: &LogsArgs) -> Result {
-    let files = files(&arguments.dir, &arguments.services)?;
-    let width = files.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut tails: Vec<_> = files.into_iter().map(|(name, path)| (name, Tail::new(path))).collect();
-    let names: Vec<_> = tails.iter().map(|(name, _)| name.clone()).collect();
-    let mut merge = Merge::new(tails.len());
-    for (source, (_, tail)) in tails.iter_mut().enumerate() {
-        tail.read(|line| merge.push(source, line, Instant::now()));
-    }
+    let mut source: Box<dyn Source> = if arguments.containers {
+        // A request may be long ago. A line of each at least, so that it is known where to go on.
+        let past = arguments.request.is_none().then_some(arguments.lines.max(1));
+        Box::new(Containers::open(&arguments.services, past)?)
+    } else {
+        Box::new(Files::open(&arguments.dir, &arguments.services)?)
+    };
+    let mut merge = Merge::default();
+    let mut read = |merge: &mut Merge| -> Result<Vec<String>> {
+        let now = Instant::now();
+        source.read(&mut |line| merge.push(line.source, line.time, line.text, now))?;
+        Ok(source.names())
+    };
     let wanted = |text: &str| arguments.request.as_deref().is_none_or(|id| line::names(text, id));
-    let mut past: Vec<_> = merge.all().into_iter().filter(|(_, text)| wanted(text)).collect();
-    past.drain(..past.len().saturating_sub(arguments.lines));
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut print = |lines: Vec<(usize, String)>| -> io::Result<()> {
+    let mut print = |names: &[String], lines: Vec<(usize, String)>| -> io::Result<()> {
+        let width = names.iter().map(String::len).max().unwrap_or(0);
         for (source, text) in lines.into_iter().filter(|(_, text)| wanted(text)) {
             match arguments.raw {
                 true => writeln!(out, "{text}")?,
@@ -49,54 +80,18 @@ pub(crate) fn run(arguments: &LogsArgs) -> Result {
         }
         out.flush()
     };
-    let printed: io::Result<()> = (|| {
-        print(past)?;
-        if !arguments.follow {
-            return Ok(());
-        }
-        loop {
-            std::thread::sleep(LOOK);
-            let now = Instant::now();
-            for (source, (_, tail)) in tails.iter_mut().enumerate() {
-                tail.read(|line| merge.push(source, line, now));
-            }
-            print(merge.older_than(now, HOLD))?;
-        }
-    })();
+    let names = read(&mut merge)?;
+    let mut past: Vec<_> = merge.all().into_iter().filter(|(_, text)| wanted(text)).collect();
+    past.drain(..past.len().saturating_sub(arguments.lines));
+    let mut printed = print(&names, past);
+    while arguments.follow && printed.is_ok() {
+        std::thread::sleep(LOOK);
+        let names = read(&mut merge)?;
+        printed = print(&names, merge.older_than(Instant::now(), HOLD));
+    }
     match printed {
         // Whoever read has seen enough: `llmo logs | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(CliError::io("cannot print the logs")),
     }
-}
-
-/// The log of each service, with its name.
-fn files(dir: &Path, services: &[String]) -> Result<Vec<(String, PathBuf)>> {
-    let mut found: Vec<_> = std::fs::read_dir(dir)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_else(|_| Vec::<PathBuf>::new())
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path)))
-        .collect();
-    found.sort();
-    let there: Vec<_> = found.iter().map(|(name, _)| name.clone()).collect();
-    if let Some(missing) = services.iter().find(|service| !there.contains(service)) {
-        let known = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-        return Err(CliError::Message(format!(
-            "there is no log of {missing:?} in {}; there are: {known}",
-            dir.display()
-        )));
-    }
-    if !services.is_empty() {
-        found.retain(|(name, _)| services.contains(name));
-    }
-    if found.is_empty() {
-        let text = format!(
-            "no logs in {}; start the stack (./run_microservices.sh run), or name another directory with --dir",
-            dir.display()
-        );
-        return Err(CliError::Message(text));
-    }
-    Ok(found)
 }
