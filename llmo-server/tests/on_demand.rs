@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use llmo_config::{AdapterConfig, Config};
-use llmo_core::model::{Adapter, KeepAlive, ResidenceState};
+use llmo_core::model::{Adapter, KeepAlive, LoadStep, ResidenceState};
 use llmo_core::{EmbedRequest, GenerateRequest, ModelError, Models};
 use llmo_server::services::model::LocalModels;
 use support::eventually;
@@ -64,6 +64,63 @@ async fn two_models_take_turns_where_only_one_has_room() {
     assert!(answers[0].contains("Paris"), "{answers:?}");
     assert_eq!(answers[0], answers[1]);
     assert_eq!(vectors[0], vectors[1]);
+}
+
+#[tokio::test]
+async fn what_is_counted_of_a_model_is_what_its_engine_takes() {
+    let Some(dir) = store() else { return };
+    const MIB: u64 = 1 << 20;
+    // By itself llama.cpp would take much more here: 32 slots, or 15 % of the memory that is free.
+    let mut config = config(&dir, 400);
+    (config.model.slots, config.model.context_length) = (0, 0);
+    let models = LocalModels::start(&config).await.unwrap();
+    complete(&models, "smollm2-135m", None).await.unwrap();
+    let running = models.running().await.remove(0);
+    let slots = u64::from(running.load.slots);
+    // 23 040 bytes a token.
+    let cache = slots * u64::from(running.info.context_length).next_multiple_of(256) * 23_040;
+    let takes = running.residence.bytes;
+    assert!(takes <= 400 * MIB && slots >= 4, "{running:?}");
+    assert!((cache + 94 * MIB..=cache + 260 * MIB).contains(&takes), "{cache} of {takes}: {running:?}");
+    assert!(cache > 100 * MIB, "what room there is is used: {running:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_measured_beside_another_model() {
+    let Some(dir) = store() else { return };
+    let tuned = tempfile::tempdir().unwrap();
+    let mut config = config(&dir, 4_000);
+    config.model.tune_dir = tuned.path().to_owned();
+    let models = LocalModels::start(&config).await.unwrap();
+    let embedder = models.resolve("minilm-l6").await.unwrap();
+    embedder.embed(EmbedRequest::new(["a cat"])).await.unwrap();
+    complete(&models, "smollm2-135m", None).await.unwrap();
+    assert_eq!(loaded(&models).await.len(), 2);
+    assert_eq!(std::fs::read_dir(tuned.path()).unwrap().count(), 0, "it was measured");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_tells_how_far_it_is() {
+    let Some(dir) = store() else { return };
+    let mut config = config(&dir, 4_000);
+    config.model.names = vec!["smollm2-135m".into()];
+    let models = LocalModels::start(&config).await.unwrap();
+    let (mut seen, mut told) = (Vec::new(), Vec::new());
+    let start = std::time::Instant::now();
+    while let Err(reasons) = models.ready() {
+        assert!(start.elapsed().as_secs() < 120, "{reasons:?}");
+        told.extend(reasons);
+        for model in models.running().await.into_iter().filter(|m| m.residence.state == ResidenceState::Loading) {
+            assert_eq!(model.info.id, "smollm2-135m");
+            seen.extend(model.residence.progress);
+        }
+        tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+    }
+    assert!(seen.iter().any(|p| p.step == LoadStep::Checking && p.percent.is_some()), "{seen:?}");
+    assert!(seen.iter().any(|p| p.step == LoadStep::Loading), "{seen:?}");
+    assert!(told.iter().any(|reason| reason.contains(" %")), "{told:?}");
+    let there = models.running().await.remove(0).residence;
+    assert_eq!((there.state, there.progress), (ResidenceState::Loaded, None));
 }
 
 #[tokio::test]

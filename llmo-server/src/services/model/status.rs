@@ -56,8 +56,12 @@ async fn status(models: &dyn Models) -> Status {
             served.push(ModelStatus { load: model.load(), process: model.process(), info });
         }
     }
-    let arriving = models.running().await.into_iter().filter(|model| model.residence.state == ResidenceState::Loading);
-    let arriving = arriving.filter(|model| served.iter().all(|known| known.info.id != model.info.id));
+    // Whoever is on the way without being asked for is a reason not to be ready.
+    let running = if reasons.is_empty() { Vec::new() } else { models.running().await };
+    let arriving = running.into_iter().filter(|model| {
+        let known = || served.iter().any(|known| known.info.id == model.info.id);
+        model.residence.state == ResidenceState::Loading && !known()
+    });
     let loading = arriving.map(|model| Arriving { model: model.info.id, residence: model.residence }).collect();
     Status { build: env!("CARGO_PKG_VERSION"), ready: reasons.is_empty(), reasons, models: served, loading }
 }

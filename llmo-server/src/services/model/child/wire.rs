@@ -160,13 +160,17 @@ impl Inbox {
 mod tests {
     use std::sync::Arc;
 
+    use llmo_config::KvChoice;
     use llmo_core::GenerateRequest;
     use llmo_core::model::{
-        Constraint, Delta, Event, ModelInfo, Quantisation, TokenLogprob, Tool, ToolChoice, TopLogprob,
+        Constraint, Delta, Event, LoadProgress, LoadStep, ModelInfo, Quantisation, TokenLogprob, Tool, ToolChoice,
+        TopLogprob,
     };
     use serde_json::json;
     use tokio::net::UnixStream;
 
+    use super::super::super::budget::Need;
+    use super::super::super::terms::Outcome;
     use super::super::protocol::{Call, Command, Report, Run};
     use super::*;
 
@@ -214,15 +218,21 @@ mod tests {
         delta.logprobs.push(TokenLogprob { token: 1, bytes: vec![0xc5], logprob: -0.1, top });
         let mut info = ModelInfo::new("m", "llama.cpp");
         info.quantisation = Quantisation::Named("Q4_1".into());
+        let need = Some(Need { weights: 1, own: u64::MAX });
+        let outcome = Outcome { need, kv_type: KvChoice::Q8_0 };
+        let progress = [LoadProgress::new(LoadStep::Tuning), LoadProgress::new(LoadStep::Loading).of(1, 3)];
         let sent = [
             Report::Event(1, Event::Delta(delta.clone())),
             Report::Event(2, Event::Delta(Delta::default())),
-            Report::Loaded(Box::new(info.clone())),
+            Report::Loaded(Box::new(info.clone()), outcome.clone()),
+            Report::Loading(progress[0]),
+            Report::Loading(progress[1]),
         ];
         let received: Vec<Report> = across(&sent).await;
         assert!(matches!(&received[0], Report::Event(1, Event::Delta(arrived)) if *arrived == delta));
         assert!(matches!(&received[1], Report::Event(2, Event::Delta(arrived)) if *arrived == Delta::default()));
-        assert!(matches!(&received[2], Report::Loaded(arrived) if **arrived == info));
+        assert!(matches!(&received[2], Report::Loaded(arrived, told) if (&**arrived, told) == (&info, &outcome)));
+        assert!(matches!(&received[3..], [Report::Loading(a), Report::Loading(b)] if [*a, *b] == progress));
     }
 
     #[tokio::test]
