@@ -10,11 +10,11 @@ use llmo_core::model::{Capabilities, LoadProgress, LoadStep, ModelInfo};
 
 use super::adapter::Adapter;
 use super::context::{Context, ContextShape};
-use super::engine::{Archive, Engine, EngineThread, Limits, Mailbox, Rounding, Settings, serve};
-use super::options::LlamaCppOptions;
+use super::engine::{Archive, Drafter, Engine, EngineThread, LANES, Limits, Mailbox, Rounding, Settings, serve};
+use super::options::{KvType, LlamaCppOptions, Speculation};
 use super::prompt::PromptEncoder;
 use super::sizing::{self, ModelSize};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{TokenTable, Vocabulary};
 use super::weights::Weights;
 use super::{Footprint, Kernels, LlamaCpp, Watch, held, kernels, runtime, tune};
 
@@ -87,10 +87,19 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions, watch: Watch) -> Resul
         reader_patience: options.reader_patience,
         rounding: Rounding::of(shape.kv_type, shape.flash_attention, steady, options.exact_reuse),
     };
-    let footprint = footprint(&options, &model, &shape, size);
+    let draft = if settings.speculation == Speculation::Off {
+        if options.draft.is_some() {
+            tracing::info!(model = info.id, "nothing is guessed here, so the draft model is not loaded (speculation)");
+        }
+        None
+    } else {
+        Draft::open(&options, vocabulary.table(), &shape, &info.id)?
+    };
+    let mut footprint = footprint(&options, &model, &shape, size);
+    footprint.buffers = footprint.buffers.saturating_add(draft.as_ref().map_or(0, |draft| draft.bytes));
     let archive = archive(&options, &shape, &settings, steady, &mailbox);
     let speculation = settings.speculation;
-    let thread = start(model, adapter, shape, settings, Arc::clone(&mailbox), archive)?;
+    let thread = start(model, adapter, draft, shape, settings, Arc::clone(&mailbox), archive)?;
     tracing::info!(
         model = info.id, quantisation = %info.quantisation, slots = shape.slots,
         context_length = shape.context_length, kv_mib = footprint.kv_cache >> 20, threads = shape.threads,
@@ -98,6 +107,52 @@ pub(super) fn load(path: &Path, options: LlamaCppOptions, watch: Watch) -> Resul
     );
     let grammars = held::grammars(&vocabulary);
     Ok(LlamaCpp { info, grammars, vocabulary, prompts: Arc::new(prompts), mailbox, footprint, _thread: thread })
+}
+
+/// A second model that guesses for the first.
+struct Draft {
+    model: Arc<LlamaModel>,
+    shape: ContextShape,
+    /// What it takes in memory.
+    bytes: u64,
+}
+
+impl Draft {
+    /// Loads it, if there is to be one and it has the tokens of `table`.
+    fn open(
+        options: &LlamaCppOptions,
+        table: &TokenTable,
+        shape: &ContextShape,
+        id: &str,
+    ) -> Result<Option<Self>, ModelError> {
+        let Some(path) = &options.draft else { return Ok(None) };
+        let wrong = |error: ModelError| ModelError::invalid("draft", format!("{}: {error}", path.display()));
+        let Opened { model, size, vocabulary, .. } = Opened::open(path, &LlamaCppOptions::default()).map_err(wrong)?;
+        if !vocabulary.table().is_same_as(table) {
+            tracing::warn!(model = id, draft = %path.display(), "the draft model has other tokens: it is not used");
+            return Ok(None);
+        }
+        let shape = draft_shape(shape, size.trained_for);
+        let buffers = sizing::buffer_bytes(&shape, table.len() as u64);
+        let bytes = model.size().saturating_add(size.kv_bytes(&shape)).saturating_add(buffers);
+        Ok(Some(Self { model, shape, bytes }))
+    }
+}
+
+/// The context of a model that guesses for one with a context of this shape.
+fn draft_shape(shape: &ContextShape, trained_for: u32) -> ContextShape {
+    let chunk = sizing::DEFAULT_CHUNK;
+    ContextShape {
+        slots: LANES,
+        context_length: shape.context_length.min(trained_for.max(1)),
+        prefill_chunk: chunk,
+        batch: chunk,
+        micro_batch: chunk,
+        kv_type: KvType::F16,
+        flash_attention: true,
+        kv_unified: false,
+        ..*shape
+    }
 }
 
 fn footprint(options: &LlamaCppOptions, model: &LlamaModel, shape: &ContextShape, size: ModelSize) -> Footprint {
@@ -161,6 +216,7 @@ fn identity(
 fn start(
     model: Arc<LlamaModel>,
     mut adapter: Option<Adapter>,
+    draft: Option<Draft>,
     shape: ContextShape,
     settings: Settings,
     mailbox: Arc<Mailbox>,
@@ -172,15 +228,20 @@ fn start(
         let context = Context::new(&model, &shape).and_then(|mut context| {
             adapter.as_mut().map_or(Ok(()), |adapter| context.apply(adapter)).map(|()| context)
         });
-        let context = match context {
-            Ok(context) => context,
+        let guessing = draft.as_ref().map(|draft| Context::new(&draft.model, &draft.shape)).transpose();
+        let both = context.and_then(|context| guessing.map(|guessing| (context, guessing)));
+        let (context, guessing) = match both {
+            Ok(both) => both,
             Err(error) => {
                 let _ = report.send(Err(error));
                 return;
             }
         };
         let _ = report.send(Ok(()));
-        serve(&mut Engine::new(context, settings, Arc::clone(mailbox)).with_archive(archive));
+        let length = draft.as_ref().map_or(0, |draft| draft.shape.context_length);
+        let drafter = guessing.map(|context| Drafter::new(context, length));
+        let engine = Engine::new(context, settings, Arc::clone(mailbox));
+        serve(&mut engine.with_archive(archive).with_drafter(drafter));
     });
     let thread = thread.map_err(|e| ModelError::Internal(format!("no thread for the engine: {e}")))?;
     let made = reported.recv().unwrap_or_else(|_| Err("the engine ended before it began".into()));
@@ -224,7 +285,6 @@ fn name_of(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llama_cpp::options::KvType;
 
     fn identity_of(set: impl FnOnce(&mut LlamaCppOptions), steady: bool, kernels: &str) -> String {
         let mut options = LlamaCppOptions { digest: Some("0123".into()), ..LlamaCppOptions::default() };

@@ -50,7 +50,7 @@ pub use kernels::Kernels;
 pub use model::{Footprint, LlamaCpp, Watch};
 pub use options::{KvType, LlamaCppOptions, LoraOptions, Speculation, TuneMode, Tuning};
 pub use prefix_store::PrefixStore;
-pub use sizing::{HeaderSizes, Plan, plan};
+pub use sizing::{HeaderSizes, Plan, draft_bytes, plan};
 pub use weights::check;
 
 /// What tests of other modules need of a real vocabulary.

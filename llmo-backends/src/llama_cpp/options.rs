@@ -57,6 +57,9 @@ pub struct LlamaCppOptions {
     pub max_queued_tokens: u64,
     /// Guess tokens ahead from what a stream holds already, where that is faster.
     pub speculation: Speculation,
+    /// A GGUF file of a smaller model with the very same tokens that guesses instead, where tokens are guessed at all. One with
+    /// other tokens is not used. Its weights, and a KV cache of two sequences, are in memory too.
+    pub draft: Option<PathBuf>,
     /// How long a slot is held for a reader that takes nothing. Then its stream ends with an error.
     pub reader_patience: Duration,
     /// Reuse of the beginning of a prompt never changes the output. Where the kernels round differently for short runs
@@ -97,6 +100,7 @@ impl Default for LlamaCppOptions {
             max_queue: 64,
             max_queued_tokens: 65_536,
             speculation: Speculation::default(),
+            draft: None,
             reader_patience: Duration::from_secs(30),
             exact_reuse: true,
             prefix_store: None,

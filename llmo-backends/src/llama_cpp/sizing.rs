@@ -117,12 +117,24 @@ pub fn plan(options: &LlamaCppOptions, sizes: HeaderSizes, room: u64) -> Result<
     })
 }
 
+/// Bytes that a draft model takes beside its weights, whose header says `sizes`, for a model with contexts of this length.
+#[must_use]
+pub fn draft_bytes(sizes: HeaderSizes, context_length: u32) -> u64 {
+    let length = context_length.min(sizes.trained_for.max(1)).next_multiple_of(CELLS);
+    let cache = KvType::F16.bytes(sizes.kv_values).saturating_mul(u64::from(length) * u64::from(super::engine::LANES));
+    cache.saturating_add(buffers(DEFAULT_CHUNK, sizes.vocabulary))
+}
+
 /// Bytes that a context of this shape takes beside its KV cache: logits of a whole run, twice (llama.cpp computes them in one
 /// place and hands them out in another), and what layers compute in.
 pub(super) fn buffer_bytes(shape: &ContextShape, vocabulary: u64) -> u64 {
+    buffers(shape.micro_batch.max(shape.slots), vocabulary)
+}
+
+fn buffers(tokens: u32, vocabulary: u64) -> u64 {
     /// Of one layer, the vocabulary's texts, and what allocators hold back.
     const REST: u64 = 64 << 20;
-    u64::from(shape.micro_batch.max(shape.slots)).saturating_mul(vocabulary).saturating_mul(2 * 4).saturating_add(REST)
+    u64::from(tokens).saturating_mul(vocabulary).saturating_mul(2 * 4).saturating_add(REST)
 }
 
 /// Decides the shape of the context.

@@ -41,6 +41,11 @@ impl TokenTable {
         self
     }
 
+    /// Has another model the very same tokens? Then one may guess for the other.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.ends == other.ends && self.end_of_generation == other.end_of_generation
+    }
+
     /// Number of tokens.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
@@ -173,6 +178,18 @@ mod tests {
         assert_eq!((table.bytes(0), table.bytes(1), table.bytes(2)), (&b"a"[..], &b""[..], &b"bc"[..]));
         assert_eq!(table.bytes(3), b"");
         assert!(table.ends_generation(1) && !table.ends_generation(2) && !table.ends_generation(3));
+    }
+
+    #[test]
+    fn only_the_very_same_tokens_are_the_same() {
+        let table = |tokens: &[(&str, bool)]| {
+            TokenTable::new(tokens.iter().map(|(text, end)| (text.as_bytes().to_vec(), *end)))
+        };
+        let one = table(&[("a", false), ("bc", true)]);
+        assert!(one.is_same_as(&table(&[("a", false), ("bc", true)])));
+        for other in [&[("ab", false), ("c", true)][..], &[("a", false), ("bc", false)], &[("a", false)]] {
+            assert!(!one.is_same_as(&table(other)), "{other:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Guessing tokens ahead: the output stays, the runs become fewer.
 
+use llmo_backends::llama_cpp::quantize::{WeightType, quantize};
 use llmo_backends::llama_cpp::{Kernels, LlamaCpp, LlamaCppOptions, Speculation};
 use llmo_core::model::{SamplingParams, TokenId};
 use llmo_core::{GenerateRequest, Model};
@@ -101,4 +102,52 @@ async fn child_llama_cpp_s_own_attention() {
 #[test]
 fn where_llama_cpp_computes_attention_nothing_is_guessed_unless_told() {
     alone_with(&[("LLMO_TILED_KERNELS", "off")], "speculation::child_llama_cpp_s_own_attention");
+}
+
+/// Guessing by a second model: the same one in other bits, which is mostly right.
+fn drafting(draft: &std::path::Path) -> LlamaCppOptions {
+    let mut options = guessing(Speculation::Always(4));
+    options.draft = Some(draft.to_owned());
+    options
+}
+
+#[tokio::test]
+async fn what_a_draft_model_guesses_leaves_the_output_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let draft = dir.path().join("draft.gguf");
+    quantize(&crate::support::weights(), &draft, WeightType::Q8_0).unwrap();
+    let (plain, drafted) = (load(guessing(Speculation::Off)), load(drafting(&draft)));
+    let exact = Kernels::active().unwrap().has("LLMO_TILES");
+    // Nothing of it repeats itself: only a model can guess it.
+    for text in ["The three largest cities of Italy are", "Once upon a time, there was a little", TEXTS[0]] {
+        let request = GenerateRequest::complete(text).max_tokens(TOKENS);
+        if exact {
+            assert_eq!(tokens(&drafted, request.clone()).await, tokens(&plain, request).await, "{text}");
+        } else {
+            assert_same_but_for_near_ties(&plain, &drafted, request).await;
+        }
+    }
+    let load = drafted.load();
+    assert!(load.draft_accepted_tokens * 2 > load.draft_tokens && load.draft_tokens > 60, "{load:?}");
+    assert!(drafted.footprint().buffers > plain.footprint().buffers + 100_000_000, "its weights are counted");
+}
+
+#[tokio::test]
+async fn two_streams_and_what_came_before_do_not_confuse_a_draft_model() {
+    let (plain, drafted) = (load(guessing(Speculation::Off)), load(drafting(&crate::support::weights())));
+    let request = |text: &str| GenerateRequest::complete(text).max_tokens(TOKENS);
+    for (a, b) in [(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[0]), (TEXTS[3], TEXTS[3])] {
+        let (one, other) = tokio::join!(tokens(&drafted, request(a)), tokens(&drafted, request(b)));
+        if Kernels::active().unwrap().has("LLMO_TILES") {
+            assert_eq!(one, tokens(&plain, request(a)).await);
+            assert_eq!(other, tokens(&plain, request(b)).await);
+        }
+    }
+    assert!(drafted.load().draft_accepted_tokens > 60);
+}
+
+#[test]
+fn a_draft_model_that_can_t_be_had_is_named() {
+    let error = LlamaCpp::load(&crate::support::weights(), drafting("/nowhere/draft.gguf".as_ref())).err().unwrap();
+    assert!(error.to_string().contains("/nowhere/draft.gguf"), "{error}");
 }

@@ -66,6 +66,9 @@ pub struct ModelConfig {
     /// another when two tokens are about equally likely; `false` (`off`): never.
     #[serde(deserialize_with = "choice")]
     pub speculation: Choice,
+    /// A smaller model that guesses instead, where tokens are guessed at all: its name in the catalogue or in the store, or a
+    /// GGUF file; empty: none. It must have the very same tokens; models that have others are served without it.
+    pub draft: String,
     /// Fetch a model of the catalogue when it is first asked for. Otherwise only installed models are loaded.
     pub auto_pull: bool,
     /// How long a model that was loaded on demand stays in memory after its last use; 0: not at all, -1: for ever. The
@@ -98,6 +101,7 @@ impl Default for ModelConfig {
             max_queued: 64,
             int8: false,
             speculation: Choice::Auto,
+            draft: String::new(),
             prefix_store: String::new(),
             prefix_store_max_bytes: 1 << 30,
             prefix_store_max_entries: 64,

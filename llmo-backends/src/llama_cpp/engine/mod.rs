@@ -38,6 +38,7 @@ mod service_rate;
 mod slot;
 mod thread;
 
+pub(super) use draft::{Drafter, LANES};
 pub(super) use job::{Held, job};
 pub(super) use mailbox::{Limits, Mailbox};
 pub(super) use prefix::{Archive, Rounding};

@@ -15,6 +15,9 @@ use super::slot::Slot;
 use crate::llama_cpp::forward::{Feed, Forward, ForwardError};
 use crate::llama_cpp::options::Speculation;
 
+/// While a draft model's guesses are not worth running, it is asked only so often what it would guess: that costs a step of it.
+const TOKENS_TO_A_LOOK: u32 = 4;
+
 impl<F: Forward> Engine<F> {
     /// Runs the next token of every stream whose reader keeps up, and guesses behind it, in one batch. False if there is
     /// none.
@@ -69,7 +72,14 @@ impl<F: Forward> Engine<F> {
         let share = (self.settings.prefill_chunk as usize / streams).saturating_sub(1);
         let length = length.min(generation.room_for_guesses()).min(share);
         // The first guess is compared with what comes even if it is not run.
-        draft::guess(&slot.cached, token, length.max(1), &mut self.guesses);
+        let count = length.max(1);
+        match &mut self.drafter {
+            None => draft::guess(&slot.cached, token, count, &mut self.guesses),
+            Some(drafter) if length > 0 || generation.generated().is_multiple_of(TOKENS_TO_A_LOOK) => {
+                drafter.guess(index, &slot.cached, token, count, &mut self.guesses);
+            }
+            Some(_) => {}
+        }
         generation.hit_rate.expect(self.guesses.first().copied());
         self.guesses.truncate(length);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llmo_core::ModelError;
 use llmo_core::model::TokenId;
 
-use super::draft::StepCost;
+use super::draft::{Drafter, StepCost};
 use super::generation::Generation;
 use super::mailbox::Mailbox;
 use super::pace::Pace;
@@ -44,6 +44,8 @@ pub(in super::super) struct Engine<F> {
     pub(super) slots: Vec<Slot>,
     pub(super) pace: Pace,
     pub(super) cost: StepCost,
+    /// A second model that guesses.
+    pub(super) drafter: Option<Drafter<F>>,
     /// What the slots hold, and the prompts that they are reading.
     pub(super) index: RadixIndex,
     /// Beginnings that outlive this process, and those of them that were asked for.
@@ -75,6 +77,7 @@ impl<F: Forward> Engine<F> {
             asked_for: Vec::new(),
             seconds_per_copied: None,
             cost: StepCost::default(),
+            drafter: None,
             turn: 0,
             feeds: Vec::new(),
             scratch: Vec::new(),
@@ -85,6 +88,12 @@ impl<F: Forward> Engine<F> {
     /// With a place for beginnings of prompts that outlives this process.
     pub(in super::super) fn with_archive(mut self, archive: Option<Archive>) -> Self {
         self.archive = archive.filter(|_| self.forward.can_copy());
+        self
+    }
+
+    /// With a second model that guesses, instead of looking up what came last time.
+    pub(in super::super) fn with_drafter(mut self, drafter: Option<Drafter<F>>) -> Self {
+        self.drafter = drafter;
         self
     }
 
@@ -113,6 +122,9 @@ impl<F: Forward> Engine<F> {
     pub(super) fn recover(&mut self, reason: &str) {
         for index in 0..self.slots.len() {
             self.discard(index, &ModelError::Internal(reason.to_owned()));
+        }
+        if let Some(drafter) = &mut self.drafter {
+            drafter.forget();
         }
         self.report();
     }

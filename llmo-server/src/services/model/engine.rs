@@ -151,6 +151,8 @@ pub(super) fn llama_cpp_options(
         Choice::Off => Speculation::Off,
         _ => Speculation::Auto,
     };
+    // The loader has made a path of a name.
+    options.draft = (!config.draft.is_empty()).then(|| config.draft.clone().into());
     // The loader leaves the model's own here, if it has one.
     options.adapter = config.adapters.first().map(|lora| LoraOptions { path: lora.path.clone(), scale: lora.scale });
     options.max_queue = u32::try_from(config.max_queued).unwrap_or(u32::MAX);

@@ -6,6 +6,8 @@ use std::path::Path;
 
 #[cfg(feature = "llama-cpp")]
 use llmo_backends::llama_cpp::{self, Plan};
+#[cfg(feature = "llama-cpp")]
+use llmo_config::Choice;
 use llmo_config::ModelConfig;
 #[cfg(feature = "llama-cpp")]
 use llmo_core::ModelError;
@@ -66,9 +68,9 @@ pub(super) fn describe(header: &GgufHeader, id: &str, backend: &str, size: u64, 
     info
 }
 
-/// What the model will take on llama.cpp: its file, the KV cache of all slots, and buffers. The plan is llama.cpp's own, and to
-/// be handed to it: then that is what it takes. As far as the size of the cache is chosen and not set, the whole stays within
-/// `room`.
+/// What the model will take on llama.cpp: its file, the KV cache of all slots, buffers, and the draft model. The plan is
+/// llama.cpp's own, and to be handed to it: then that is what it takes. As far as the size of the cache is chosen and not set, the
+/// whole stays within `room`.
 ///
 /// # Errors
 /// A setting that is out of range.
@@ -80,9 +82,25 @@ pub(super) fn plan(
     room: u64,
 ) -> Result<(Need, Plan), ModelError> {
     let options = super::engine::llama_cpp_options("", None, config);
-    let beside = llama_cpp::plan(&options, sizes(header), 0)?.buffer_bytes.saturating_add(size);
+    let least = llama_cpp::plan(&options, sizes(header), 0)?;
+    // As long as it can be: how long it becomes is decided with what it leaves.
+    let longest = u32::try_from(context_length(header, config)).unwrap_or(u32::MAX);
+    let draft = draft(config, longest);
+    let beside = least.buffer_bytes.saturating_add(size).saturating_add(draft);
     let plan = llama_cpp::plan(&options, sizes(header), room.saturating_sub(beside))?;
-    Ok((Need { weights: size, own: plan.kv_bytes.saturating_add(plan.buffer_bytes) }, plan))
+    let own = plan.kv_bytes.saturating_add(plan.buffer_bytes).saturating_add(draft);
+    Ok((Need { weights: size, own }, plan))
+}
+
+/// Bytes that the draft model takes. What is wrong with it is for the engine to say.
+#[cfg(feature = "llama-cpp")]
+fn draft(config: &ModelConfig, context_length: u32) -> u64 {
+    if config.draft.is_empty() || config.speculation == Choice::Off {
+        return 0;
+    }
+    let path = Path::new(&config.draft);
+    let (Ok(header), Ok(file)) = (read(path), path.metadata()) else { return 0 };
+    llama_cpp::draft_bytes(sizes(&header), context_length).saturating_add(file.len())
 }
 
 /// What decides the shape of a context.

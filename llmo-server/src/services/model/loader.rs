@@ -10,7 +10,7 @@ use llmo_core::{ModelError, ModelInfo};
 use llmo_store::ModelsError;
 use llmo_store::catalogue::{Task, WeightsFormat};
 use llmo_store::models::LocalModel;
-use llmo_store::pull::{Phase, Progress, Puller};
+use llmo_store::pull::{Phase, Progress, Puller, Silent};
 
 use super::budget::Need;
 use super::entry::{Entry, Source};
@@ -76,10 +76,31 @@ impl Loader {
             _ => (entry, None),
         };
         config.adapters = adapter.cloned().into_iter().collect();
+        config.draft = self.draft(&of.id).await?;
         match &of.source {
             Source::File(file) => self.file(file.clone(), entry, adapter, config, room).await,
             _ => self.installed(of, entry, adapter, config, room).await,
         }
+    }
+
+    /// The file of the draft model for a model; empty: none.
+    async fn draft(&self, of: &str) -> Result<String, Failed> {
+        let draft = self.config.draft.as_str();
+        // None guesses for itself.
+        if draft.is_empty() || draft == of || !engine::is_llama_cpp(&self.config) {
+            return Ok(String::new());
+        }
+        if Path::new(draft).is_file() {
+            return Ok(draft.to_owned());
+        }
+        // Whoever named it wants it to be there.
+        let model = self.source.ensure(draft, Arc::new(Silent)).await;
+        let model = model.map_err(|error| {
+            let Failed { error, again, room } = store_error(draft, error);
+            Failed { error: ModelError::invalid("model.draft", format!("{draft}: {error}")), again, room }
+        })?;
+        self.verify(&model, &Silent).await.map_err(|error| store_error(draft, error))?;
+        Ok(model.weights.display().to_string())
     }
 
     async fn file(

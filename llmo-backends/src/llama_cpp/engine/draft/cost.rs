@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// With more streams than this nothing is guessed: the processor is busy with their own tokens, and llama.cpp runs streams
 /// with unequal numbers of tokens one after the other.
-const MOST_STREAMS: usize = 2;
+pub(super) const MOST_STREAMS: usize = 2;
 /// Most guesses of one stream in one run.
 const LONGEST: usize = 16;
 /// Weight of one more step.

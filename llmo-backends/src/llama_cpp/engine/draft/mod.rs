@@ -1,7 +1,8 @@
-//! Guessing tokens ahead, without a second model.
+//! Guessing tokens ahead: from what a stream holds already, or by a second, smaller model.
 //!
 //! ```text
 //!  prompt + output ─► lookup: what came last time after these tokens? ─► guess ─┐
+//!                  or drafter: what would the draft model say?        ─► guess ─┤
 //!                                                                               ▼
 //!  hit_rate (of this stream), cost (of this machine) ─► how many of them ─► one run ─► draw at each place
 //! ```
@@ -15,9 +16,11 @@
 //! [`HitRate`] watches what guesses would have been worth, also while none are run, and [`StepCost`] what they cost here.
 
 mod cost;
+mod drafter;
 mod hit_rate;
 mod lookup;
 
 pub(super) use cost::StepCost;
+pub(in super::super) use drafter::{Drafter, LANES};
 pub(super) use hit_rate::HitRate;
 pub(super) use lookup::guess;
