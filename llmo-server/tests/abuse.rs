@@ -129,6 +129,31 @@ async fn an_ambiguous_head_is_refused_on_a_kept_connection_and_in_pieces_too() {
 }
 
 #[tokio::test]
+async fn an_ambiguous_head_behind_a_good_request_is_refused_too() {
+    let server = server().await;
+    let whole = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    let chunked = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    for (name, bad) in [
+        ("bare LF", "GET /ok HTTP/1.1\nhost: x\n\n"),
+        ("the same length twice", "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}"),
+        (
+            "both kinds of length",
+            "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+        ),
+    ] {
+        for good in [HIDDEN, whole, chunked] {
+            let response = exchange(&server, [good, bad, HIDDEN].concat()).await;
+            let statuses: Vec<_> = response.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+            assert_eq!(statuses, ["200", "400"], "{name} behind {good:?}: {response}");
+        }
+    }
+    // What is good is answered, however much of it comes at once.
+    let many = [HIDDEN, whole, chunked, whole, GOOD].concat();
+    assert_eq!(exchange(&server, many).await.matches("HTTP/1.1 200").count(), 5);
+    still_serves(&server, "pipelines").await;
+}
+
+#[tokio::test]
 async fn bombs_of_headers_and_bodies_are_cut_and_take_no_memory() {
     let server = server().await;
     still_serves(&server, "the start").await;

@@ -70,11 +70,6 @@ impl Activity {
         RequestGuard(self.clone())
     }
 
-    /// Is no request running?
-    pub(super) fn is_idle(&self) -> bool {
-        self.0.state.lock().requests == 0
-    }
-
     /// Waits until a request begins.
     pub(super) async fn began(&self) {
         self.0.began.notified().await;

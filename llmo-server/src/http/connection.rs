@@ -72,7 +72,7 @@ pub(super) async fn run(
         _ = expiry(&activity, &options) => return,
     };
     let Some(transport) = transport else { return };
-    let guarded = HeadGuard::new(transport, activity.clone());
+    let guarded = HeadGuard::new(transport);
     let service = service_fn({
         let (activity, lifecycle) = (activity.clone(), lifecycle.clone());
         move |mut request: Request<Incoming>| {
