@@ -5,6 +5,7 @@ mod dns;
 mod docker;
 mod kubernetes;
 mod redis_server;
+mod limits;
 mod registry;
 
 use std::time::{Duration, Instant};
