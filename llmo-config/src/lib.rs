@@ -19,6 +19,7 @@ mod layers;
 mod load;
 mod origin;
 mod routes;
+mod secret;
 mod sections;
 mod spec_env;
 
@@ -28,6 +29,7 @@ pub use error::ConfigError;
 pub use load::{Loaded, Loader};
 pub use origin::Origin;
 pub use routes::{RouteConfig, RouteTarget, UpstreamConfig};
+pub use secret::Secret;
 pub use sections::{
     CacheBackend, CacheConfig, Choice, Config, EngineKind, GatewayConfig, HashOn, Int8Weights, Isolation, KvChoice,
     LimitsBackend, LimitsConfig, LogConfig, LogFormat, ModelConfig, Policy, StoreBackend, StoreConfig, TenantFrom,

@@ -1,8 +1,11 @@
 //! `[[upstreams]]` and `[[routes]]`: who serves, and which model a request goes to.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Secret;
 
 /// A model service, or any OpenAI-compatible server. In a file a table, or just its URL.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -14,12 +17,26 @@ pub struct UpstreamConfig {
     pub models: Vec<String>,
     /// Its share of requests beside others that serve the same model; 0: none (what runs there goes on).
     pub weight: u32,
+    /// Its API key, sent as a bearer token; empty: none.
+    pub api_key: Secret,
+    /// A file that holds the key instead, read whenever the upstreams are; empty: none.
+    pub api_key_file: PathBuf,
+    /// Does it take parameters that OpenAI does not have? Not given: llmo's own services do, and others that say what they
+    /// are (vLLM, SGLang, llama-server); nobody else is sent one.
+    pub extensions: Option<bool>,
 }
 
 impl UpstreamConfig {
     /// An upstream that is used for everything it serves.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), models: Vec::new(), weight: 1 }
+        Self {
+            url: url.into(),
+            models: Vec::new(),
+            weight: 1,
+            api_key: Secret::default(),
+            api_key_file: PathBuf::new(),
+            extensions: None,
+        }
     }
 }
 
@@ -33,10 +50,20 @@ impl<'de> Deserialize<'de> for UpstreamConfig {
             models: Vec<String>,
             #[serde(default = "one")]
             weight: u32,
+            #[serde(default)]
+            api_key: Secret,
+            #[serde(default)]
+            api_key_file: PathBuf,
+            #[serde(default)]
+            extensions: Option<bool>,
         }
 
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "an upstream is a URL, or a table of url, models and weight (a whole number)")]
+        #[serde(
+            untagged,
+            expecting = "an upstream is a URL, or a table of url, models, weight (a whole number), api_key, api_key_file \
+                         and extensions (true or false)"
+        )]
         enum Form {
             Url(String),
             Table(Table),
@@ -44,7 +71,9 @@ impl<'de> Deserialize<'de> for UpstreamConfig {
 
         Ok(match Form::deserialize(deserializer)? {
             Form::Url(url) => Self::new(url),
-            Form::Table(Table { url, models, weight }) => Self { url, models, weight },
+            Form::Table(Table { url, models, weight, api_key, api_key_file, extensions }) => {
+                Self { url, models, weight, api_key, api_key_file, extensions }
+            }
         })
     }
 }

@@ -88,10 +88,7 @@ impl Gateway {
         connect: Box<Connect>,
     ) -> Result<Self, GatewayError> {
         let now = Instant::now();
-        let replicas = desired
-            .targets
-            .iter()
-            .map(|target| Arc::new(Replica::new(&target.url, now).with_names(target.names.clone())));
+        let replicas = desired.targets.iter().map(|target| Arc::new(target.replica(now)));
         let pool = Arc::new(Pool::new(replicas.collect(), OutlierOptions::default(), connect, now));
         let board = Board::new(ProviderMetrics::default());
         let configured = board.add("config");

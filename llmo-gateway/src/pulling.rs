@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio_util::io::StreamReader;
 
-use crate::replica::{Phase, Pool};
+use crate::replica::{Phase, Pool, Replica};
 
 /// Most bytes of an upstream's refusal that are read, and of one line of its progress.
 const MAX_BYTES: u64 = 64 << 10;
@@ -61,7 +61,7 @@ impl<M: Models> Models for PullingModels<M> {
                 let snapshot = pool.snapshot();
                 let up = snapshot.replicas.iter().find(|state| state.health.phase() == Phase::Up);
                 let up = up.ok_or_else(|| ModelError::unavailable("no model service is up that could fetch it"))?;
-                forward(client, up.replica.base_url(), name).await
+                forward(client, &up.replica, name).await
             }
         }
     }
@@ -72,9 +72,13 @@ impl<M: Models> Models for PullingModels<M> {
 }
 
 /// Asks an upstream to fetch, in Ollama's dialect, which every model service speaks.
-async fn forward(client: &reqwest::Client, base: &str, name: &str) -> Result<PullStream> {
+async fn forward(client: &reqwest::Client, replica: &Replica, name: &str) -> Result<PullStream> {
     let lost = |_| ModelError::unavailable("the model service that was asked to fetch it is gone");
-    let request = client.post(format!("{base}/api/pull")).json(&json!({"model": name, "stream": true}));
+    let request = client.post(format!("{}/api/pull", replica.base_url())).json(&json!({"model": name, "stream": true}));
+    let request = match replica.access().key() {
+        Some(key) => request.bearer_auth(key),
+        None => request,
+    };
     let answer = request.send().await.map_err(lost)?;
     let status = answer.status();
     let lines = StreamReader::new(answer.bytes_stream().map_err(std::io::Error::other).boxed());

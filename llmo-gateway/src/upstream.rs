@@ -27,6 +27,8 @@ pub fn connector(config: &GatewayConfig) -> Box<Connect> {
     Box::new(move |info: &ModelInfo, replica| {
         let mut options = options.clone();
         options.upstream_model = replica.names().there(&info.id).map(str::to_owned);
+        options.api_key = replica.access().key().map(str::to_owned);
+        options.extensions = replica.takes_extensions();
         let remote = RemoteModel::new(info.clone(), replica.base_url(), options).map_err(|e| e.to_string())?;
         let upstream: Arc<dyn Model> = Arc::new(Upstream(remote));
         Ok(upstream)

@@ -142,7 +142,9 @@ impl Fault {
             Self::Model(ModelError::Overloaded { retry_after, .. } | ModelError::Unavailable { retry_after, .. }) => {
                 Some(*retry_after)
             }
-            Self::Model(ModelError::Shutdown) => Some(Duration::from_secs(1)),
+            Self::Model(ModelError::Shutdown | ModelError::EngineDied { started: false, .. }) => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -179,10 +181,14 @@ fn model_status(error: &ModelError) -> StatusCode {
         }
         ModelError::NotFound { .. } => StatusCode::NOT_FOUND,
         ModelError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
-        ModelError::Unavailable { .. } | ModelError::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
+        ModelError::Unavailable { .. } | ModelError::Shutdown | ModelError::EngineDied { started: false, .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ModelError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
         ModelError::Corrupt { .. } => StatusCode::CONFLICT,
-        ModelError::Upstream { .. } | ModelError::Crashed { .. } => StatusCode::BAD_GATEWAY,
+        ModelError::Upstream { .. } | ModelError::Crashed { .. } | ModelError::EngineDied { .. } => {
+            StatusCode::BAD_GATEWAY
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -212,6 +218,9 @@ mod tests {
     fn only_what_may_work_later_says_when() {
         assert!(Fault::from(ModelError::unavailable("loading")).retry_after().is_some());
         assert!(Fault::from(ModelError::Shutdown).retry_after().is_some());
+        let died = |started| Fault::from(ModelError::EngineDied { message: "abort".into(), started });
+        assert_eq!((died(false).status().as_u16(), died(false).retry_after().is_some()), (503, true));
+        assert_eq!((died(true).status().as_u16(), died(true).retry_after().is_some()), (502, false));
         assert!(Fault::invalid("n", "too large").retry_after().is_none());
     }
 

@@ -119,6 +119,7 @@ impl WireError {
             "upstream_failed" => {
                 ModelError::Upstream { message: after(message, "upstream failed: ").to_owned(), started }
             }
+            "engine_died" => ModelError::EngineDied { message: message.to_owned(), started },
             "upstream_crashed" => ModelError::Crashed { message: message.to_owned() },
             "internal" => ModelError::Internal(after(message, "internal error: ").to_owned()),
             _ => return None,
@@ -225,6 +226,8 @@ mod tests {
             ModelError::Shutdown,
             ModelError::Corrupt { model: "m".into(), reason: "sha256 differs".into() },
             ModelError::Upstream { message: "connection reset".into(), started: false },
+            ModelError::EngineDied { message: "the engine's process died of SIGABRT".into(), started: false },
+            ModelError::Crashed { message: "twice".into() },
             ModelError::Internal("tensor 5".into()),
         ]
     }

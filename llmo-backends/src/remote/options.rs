@@ -9,10 +9,11 @@ use std::time::Duration;
 pub struct RemoteOptions {
     /// The name by which the upstream knows the model; `None`: the id of the `ModelInfo`.
     pub upstream_model: Option<String>,
-    /// Sent as a bearer token.
+    /// Sent as a bearer token; without one a login in the URL (`http://user:password@host`) is sent.
     pub api_key: Option<String>,
     /// The upstream takes fields that OpenAI does not have: `top_k`, `min_p`, `typical_p`, `repetition_penalty`,
-    /// `return_token_ids`, `truncate`. Without it, requests that need one of them are refused as unsupported.
+    /// `return_token_ids`, `truncate`. Without it, requests that need one of them are refused as unsupported, and no header
+    /// of our own (`x-llmo-…`) is sent: who asks for what is nobody else's business.
     pub extensions: bool,
     /// To open a connection.
     pub connect_timeout: Duration,

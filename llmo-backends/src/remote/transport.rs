@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::uri::Uri;
 use llmo_core::model::request::CacheUse;
@@ -48,6 +50,8 @@ pub struct Transport {
     base: String,
     /// The same, parsed: that takes longer than to send a small request.
     uri: Uri,
+    /// Send our own headers?
+    extensions: bool,
 }
 
 impl Transport {
@@ -60,22 +64,24 @@ impl Transport {
         let base = base_url.trim_end_matches('/');
         let base = base.strip_suffix("/v1").unwrap_or(base);
         let refused = |why: String| ModelError::invalid("base_url", format!("{base:?}: {why}"));
-        let url = Url::parse(base).map_err(|error| refused(error.to_string()))?;
+        let mut url = Url::parse(base).map_err(|error| refused(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(ModelError::invalid("base_url", format!("{base:?} must begin with http:// or https://")));
         }
+        let login = take_login(&mut url);
+        let base = url.as_str().trim_end_matches('/').to_owned();
         let uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
         let mut headers = HeaderMap::new();
-        if let Some(key) = &options.api_key {
-            let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+        if let Some(credentials) = options.api_key.as_ref().map(|key| format!("Bearer {key}")).or(login) {
+            let mut value = HeaderValue::try_from(credentials)
                 .map_err(|_| ModelError::invalid("api_key", "holds characters that no header may hold"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        Ok(Self { client: Client::new(&url, options, headers)?, base: base.to_owned(), uri })
+        Ok(Self { client: Client::new(&url, options, headers)?, base, uri, extensions: options.extensions })
     }
 
-    /// The root of the service.
+    /// The root of the service, without a login.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
@@ -87,7 +93,7 @@ impl Transport {
     /// [`ModelError::Unavailable`] if there is nobody to talk to, [`ModelError::Upstream`] if the connection broke,
     /// and whatever error the upstream answers with, for a request for `model`.
     pub async fn post(&self, post: Post, caller: Caller<'_>, model: &str) -> Result<Response> {
-        let sent = self.client.post(&self.uri, post.path, headers(caller), post.body).await;
+        let sent = self.client.post(&self.uri, post.path, headers(caller, self.extensions), post.body).await;
         let response = sent.map_err(|failed| self.failed(&failed))?;
         if response.status.is_success() {
             return Ok(response);
@@ -132,9 +138,44 @@ pub(super) fn broken(error: &(dyn Error + 'static), started: bool) -> ModelError
     ModelError::Upstream { message: format!("the connection broke: {}", root(error)), started }
 }
 
-fn headers(caller: Caller<'_>) -> HeaderMap {
+/// Takes user and password off a URL: as the value of `authorization`. hyper sends nothing that stands before an `@`.
+fn take_login(url: &mut Url) -> Option<String> {
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let mut login = percent_decoded(user);
+    login.push(b':');
+    login.extend(percent_decoded(password.unwrap_or_default()));
+    // Only URLs without a host refuse, which have no login either.
+    let _ = (url.set_username(""), url.set_password(None));
+    Some(format!("Basic {}", BASE64.encode(login)))
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        let escaped = match after {
+            [high, low, ..] if *byte == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        decoded.push(escaped.map_or(*byte, |(high, low)| high << 4 | low));
+        if escaped.is_some() {
+            rest = &after[2..];
+        }
+    }
+    decoded
+}
+
+fn headers(caller: Caller<'_>, extensions: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut insert = |name: &'static str, value: &str| {
+        if !extensions && name.starts_with("x-llmo-") {
+            return;
+        }
         // A value that no header can hold is only a label: the request goes without it.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
@@ -217,9 +258,32 @@ mod tests {
     #[test]
     fn labels_that_no_header_can_hold_are_left_out() {
         let caller = Caller { request_id: Some("a\r\nb"), tenant: Some("t"), ..Caller::default() };
-        let headers = headers(caller);
+        let headers = headers(caller, true);
         assert!(!headers.contains_key("x-request-id"));
         assert_eq!(headers["x-llmo-tenant"], "t");
+    }
+
+    #[test]
+    fn a_foreign_upstream_hears_nothing_of_tenants() {
+        let caller = Caller { request_id: Some("r"), tenant: Some("t"), priority: 3, ..Caller::default() };
+        let headers = headers(caller, false);
+        assert!(headers.keys().all(|name| !name.as_str().starts_with("x-llmo-")), "{headers:?}");
+        assert_eq!(headers["x-request-id"], "r");
+    }
+
+    #[test]
+    fn a_login_is_taken_off_the_url_and_decoded() {
+        for (given, login, left) in [
+            ("http://u:p%40ss%3A@h:1/x", Some("u:p@ss:"), "http://h:1/x"),
+            ("http://:key@h", Some(":key"), "http://h/"),
+            ("http://u%2@h", Some("u%2:"), "http://h/"),
+            ("http://h", None, "http://h/"),
+        ] {
+            let mut url = Url::parse(given).unwrap();
+            let expected = login.map(|login| format!("Basic {}", BASE64.encode(login)));
+            assert_eq!((take_login(&mut url), url.as_str()), (expected, left), "{given}");
+        }
+        assert_eq!(Transport::new("http://u:secret@h:1/v1", &RemoteOptions::default()).unwrap().base(), "http://h:1");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Secret;
+
 /// The gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub struct GatewayConfig {
     pub dashboard_port: u16,
     /// Base URLs of model services, or of any OpenAI-compatible servers. Empty: the local model service.
     pub upstreams: Vec<String>,
+    /// The API key of these, sent as a bearer token; empty: none. `[[upstreams]]` have keys of their own.
+    pub upstream_api_key: Secret,
     /// Base URL under which a proxy in front (Traefik) reaches this gateway; empty: the host that the proxy asked.
     pub advertise: String,
     /// For model services: dashboard addresses of gateways (`http://HOST:8080`) to announce themselves at.
@@ -81,6 +85,7 @@ impl Default for GatewayConfig {
             dashboard_host: "127.0.0.1".into(),
             dashboard_port: 8080,
             upstreams: Vec::new(),
+            upstream_api_key: Secret::default(),
             advertise: String::new(),
             register: Vec::new(),
             policy: Policy::PowerOfTwo,

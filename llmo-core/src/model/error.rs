@@ -93,6 +93,15 @@ pub enum ModelError {
         /// Output may have been produced: the request can't simply be sent again.
         started: bool,
     },
+    /// The engine's process died with the request in it, which may have been the reason, or may not. `started` tells whether
+    /// output had begun.
+    #[error("{message}")]
+    EngineDied {
+        /// What it died of.
+        message: String,
+        /// Output may have been produced: the request can't simply be sent again.
+        started: bool,
+    },
     /// The engine died of this very request, so far as anybody can tell: it was there at two deaths. It is not tried
     /// again, here or elsewhere.
     #[error("{message}")]
@@ -126,7 +135,7 @@ impl ModelError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Overloaded { .. } | Self::Unavailable { .. } | Self::Shutdown => true,
-            Self::Upstream { started, .. } => !started,
+            Self::Upstream { started, .. } | Self::EngineDied { started, .. } => !started,
             _ => false,
         }
     }
@@ -145,6 +154,7 @@ impl ModelError {
             Self::Shutdown => "shutdown",
             Self::Corrupt { .. } => "model_corrupt",
             Self::Upstream { .. } => "upstream_failed",
+            Self::EngineDied { .. } => "engine_died",
             Self::Crashed { .. } => "upstream_crashed",
             Self::Internal(_) => "internal",
         }

@@ -44,20 +44,30 @@ impl HttpProbe {
     async fn ask(&self, replica: &Replica) -> Result<ProbeOutcome, Failure> {
         if !self.plain.load(Ordering::Relaxed) {
             match self.get(replica, "/internal/status").await {
-                Ok(body) => return report::status(&body).map_err(|e| Failure::late(format!("odd status: {e}"))),
+                Ok(body) => {
+                    replica.seems_to_take_extensions(true);
+                    return report::status(&body).map_err(|e| Failure::late(format!("odd status: {e}")));
+                }
                 Err(Failure { status: Some(status), .. }) if no_such_path(status) => {}
                 Err(failure) => return Err(failure),
             }
         }
         let body = self.get(replica, "/v1/models").await?;
-        let outcome = report::model_list(&body).map_err(|e| Failure::late(format!("odd list of models: {e}")))?;
+        let (outcome, extensions) =
+            report::model_list(&body).map_err(|e| Failure::late(format!("odd list of models: {e}")))?;
+        replica.seems_to_take_extensions(extensions);
         self.plain.store(true, Ordering::Relaxed);
         Ok(outcome)
     }
 
     async fn get(&self, replica: &Replica, path: &str) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", replica.base_url());
-        let answer = self.client.get(url).send().await.map_err(Failure::from)?;
+        let request = self.client.get(url);
+        let request = match replica.access().key() {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        let answer = request.send().await.map_err(Failure::from)?;
         if !answer.status().is_success() {
             let status = answer.status();
             return Err(Failure { reason: format!("{path} answers {status}"), gone: false, status: Some(status) });

@@ -44,7 +44,14 @@ struct ListedModel {
     /// vLLM's name.
     #[serde(default)]
     max_model_len: Option<u32>,
+    /// Servers that run models themselves put their own name here.
+    #[serde(default)]
+    owned_by: String,
 }
+
+/// Who takes `top_k`, `min_p` and the like, by what its list of models says. Nobody else is sent parameters that it may
+/// refuse.
+const KNOW_EXTENSIONS: [&str; 3] = ["vllm", "sglang", "llamacpp"];
 
 /// Reads the status of a model service.
 pub(super) fn status(body: &[u8]) -> Result<ProbeOutcome, serde_json::Error> {
@@ -57,9 +64,11 @@ pub(super) fn status(body: &[u8]) -> Result<ProbeOutcome, serde_json::Error> {
     })
 }
 
-/// Reads OpenAI's list of models. It does not say what a model can do: everything that the protocol has is tried.
-pub(super) fn model_list(body: &[u8]) -> Result<ProbeOutcome, serde_json::Error> {
+/// Reads OpenAI's list of models. It does not say what a model can do: everything that the protocol has is tried. True if
+/// its server is known to take parameters that OpenAI does not have.
+pub(super) fn model_list(body: &[u8]) -> Result<(ProbeOutcome, bool), serde_json::Error> {
     let list: ModelList = serde_json::from_slice(body)?;
+    let extensions = list.data.iter().any(|listed| KNOW_EXTENSIONS.contains(&listed.owned_by.as_str()));
     let models = bounded(list.data.into_iter().map(|listed| {
         let mut info = ModelInfo::new(listed.id, "remote");
         info.created = listed.created;
@@ -71,9 +80,9 @@ pub(super) fn model_list(body: &[u8]) -> Result<ProbeOutcome, serde_json::Error>
         Reported { info, load: Load::default() }
     }));
     if models.is_empty() {
-        return Ok(ProbeOutcome::NotReady { reasons: vec!["it serves no model".into()], models });
+        return Ok((ProbeOutcome::NotReady { reasons: vec!["it serves no model".into()], models }, extensions));
     }
-    Ok(ProbeOutcome::Ready(models))
+    Ok((ProbeOutcome::Ready(models), extensions))
 }
 
 fn bounded(models: impl Iterator<Item = Reported>) -> Vec<Reported> {
@@ -117,21 +126,29 @@ mod tests {
     #[test]
     fn a_ready_service_without_models_can_not_be_used() {
         assert!(matches!(status(br#"{"ready": true}"#), Ok(ProbeOutcome::NotReady { .. })));
-        assert!(matches!(model_list(br#"{"data": []}"#), Ok(ProbeOutcome::NotReady { .. })));
+        assert!(matches!(model_list(br#"{"data": []}"#), Ok((ProbeOutcome::NotReady { .. }, false))));
     }
 
     #[test]
     fn openai_lists_are_read() {
         let outcome = model_list(br#"{"object": "list", "data": [{"id": "gpt", "object": "model", "created": 5}]}"#);
-        let Ok(ProbeOutcome::Ready(models)) = outcome else { panic!("{outcome:?}") };
-        assert_eq!((models[0].info.id.as_str(), models[0].info.created), ("gpt", 5));
+        let Ok((ProbeOutcome::Ready(models), extensions)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((models[0].info.id.as_str(), models[0].info.created, extensions), ("gpt", 5, false));
+    }
+
+    #[test]
+    fn servers_that_take_more_than_openai_are_known_by_their_name() {
+        for (owner, takes) in [("vllm", true), ("sglang", true), ("llamacpp", true), ("openai", false), ("x", false)] {
+            let body = serde_json::json!({"data": [{"id": "m", "owned_by": owner}]}).to_string();
+            assert!(matches!(model_list(body.as_bytes()), Ok((_, extensions)) if extensions == takes), "{owner}");
+        }
     }
 
     #[test]
     fn endless_lists_names_and_reasons_are_cut() {
         let many: Vec<_> = (0..1_000).map(|i| serde_json::json!({"id": format!("m{i}")})).collect();
         let body = serde_json::json!({"data": many}).to_string();
-        assert!(matches!(model_list(body.as_bytes()), Ok(ProbeOutcome::Ready(m)) if m.len() == MAX_MODELS));
+        assert!(matches!(model_list(body.as_bytes()), Ok((ProbeOutcome::Ready(m), _)) if m.len() == MAX_MODELS));
         let body = serde_json::json!({"ready": false, "reasons": vec!["é".repeat(10_000); 50]}).to_string();
         let Ok(ProbeOutcome::NotReady { reasons, .. }) = status(body.as_bytes()) else { panic!("not ready") };
         assert!(reasons.len() == MAX_REASONS && reasons[0].chars().count() == MAX_REASON_CHARS + 1);

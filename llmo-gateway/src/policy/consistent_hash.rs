@@ -46,8 +46,15 @@ impl Policy for ConsistentHash {
             *index < seats.len() && context.open(seat) && seat.running.count() < Self::bound(roster, seat, context)
         };
         let key = context.key.unwrap_or_else(|| rng.u64(..));
-        let next = roster.ring().walk(key).take(MOST_STEPS).filter_map(|serial| roster.place(serial)).find(fits);
-        next.or_else(|| least::requests(seats, context, rng))
+        let mut walk = roster.ring().walk(key).take(MOST_STEPS);
+        let owner = walk.next();
+        let place = |serial| roster.place(serial).filter(fits);
+        if let Some(own) = owner.and_then(place) {
+            context.because(if context.key.is_some() { self.reason() } else { "it-has-no-key" });
+            return Some(own);
+        }
+        context.because("its-owner-is-full-or-away");
+        walk.find_map(place).or_else(|| least::requests(seats, context, rng))
     }
 
     fn wants(&self) -> Wants {
@@ -56,5 +63,9 @@ impl Policy for ConsistentHash {
 
     fn name(&self) -> &'static str {
         "consistent-hash"
+    }
+
+    fn reason(&self) -> &'static str {
+        "owner-of-its-key"
     }
 }

@@ -19,4 +19,8 @@ impl Policy for LeastRequests {
     fn name(&self) -> &'static str {
         "least-requests"
     }
+
+    fn reason(&self) -> &'static str {
+        "fewest-requests"
+    }
 }

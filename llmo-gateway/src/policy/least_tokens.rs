@@ -23,4 +23,8 @@ impl Policy for LeastTokens {
     fn name(&self) -> &'static str {
         "least-tokens"
     }
+
+    fn reason(&self) -> &'static str {
+        "fewest-tokens"
+    }
 }

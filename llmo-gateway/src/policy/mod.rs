@@ -31,6 +31,7 @@ mod round_robin;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -69,6 +70,10 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
 
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
+
+    /// Why it picks what it picks, in a word for people. One that has several reasons tells each time
+    /// ([`PickContext::because`]).
+    fn reason(&self) -> &'static str;
 }
 
 /// What of a request a policy looks at. Anything but `Nothing` costs a pass over the prompt.
@@ -99,13 +104,15 @@ pub struct PickContext<'a> {
     pub tokens: u64,
     /// Only so many seats are looked at, the first ones.
     pub among: usize,
+    /// Where the reason of the choice goes, if anybody wants to know.
+    pub why: Option<&'a Cell<&'static str>>,
 }
 
 impl<'a> PickContext<'a> {
     /// A first attempt of a request about which nothing is known.
     #[must_use]
     pub fn first(now: Instant) -> Self {
-        Self { now, tried: &[], key: None, blocks: &[], tokens: 1, among: usize::MAX }
+        Self { now, tried: &[], key: None, blocks: &[], tokens: 1, among: usize::MAX, why: None }
     }
 
     /// Not these.
@@ -121,6 +128,20 @@ impl<'a> PickContext<'a> {
         self.key = prompt.key;
         self.blocks = &prompt.blocks;
         self
+    }
+
+    /// Tells the reason of the choice here.
+    #[must_use]
+    pub fn telling(mut self, why: &'a Cell<&'static str>) -> Self {
+        self.why = Some(why);
+        self
+    }
+
+    /// Tells the reason of the choice, in a word.
+    pub fn because(&self, reason: &'static str) {
+        if let Some(why) = self.why {
+            why.set(reason);
+        }
     }
 
     /// May this seat be picked?
@@ -150,7 +171,13 @@ pub fn choose(policy: &dyn Policy, roster: &Roster, context: &PickContext<'_>, r
         None => policy.pick(roster, context, rng),
         Some(index) => {
             let far = least::requests(&roster[resident..], context, rng).map(|far| far + resident);
-            far.filter(|far| !crowded(*far)).or(Some(index))
+            match far.filter(|far| !crowded(*far)) {
+                Some(far) => {
+                    context.because("who-has-it-in-memory-is-crowded");
+                    Some(far)
+                }
+                None => Some(index),
+            }
         }
     }
 }

@@ -30,6 +30,10 @@ impl Policy for PowerOfTwo {
     fn name(&self) -> &'static str {
         "power-of-two"
     }
+
+    fn reason(&self) -> &'static str {
+        "better-of-two"
+    }
 }
 
 /// Where weights differ the emptier one is only more likely: of two idle replicas the one of little weight gets its share

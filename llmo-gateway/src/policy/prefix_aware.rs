@@ -45,6 +45,7 @@ impl Policy for PrefixAware {
         let load = |seat: &Seat| f64::from(seat.replica.occupied());
         let emptiest = least::least(roster, context, rng, |seat| seat.occupancy(context.now), load)?;
         if context.blocks.is_empty() {
+            context.because("emptiest-for-a-short-prompt");
             return Some(emptiest);
         }
         let usable = |serial| roster.place(serial).filter(|&i| i < seats.len() && context.open(&seats[i]));
@@ -74,6 +75,10 @@ impl Policy for PrefixAware {
     fn name(&self) -> &'static str {
         "prefix-aware"
     }
+
+    fn reason(&self) -> &'static str {
+        "knows-its-beginning"
+    }
 }
 
 /// The emptiest of those that know the prompt, unless it is crowded compared with the emptiest of others.
@@ -84,5 +89,10 @@ fn affine(seats: &[Seat], holders: &[usize], emptiest: usize, context: &PickCont
         let (here, there) = (occupancy(*holder), occupancy(emptiest));
         here <= there * TIMES_AS_FULL || here - there <= FULLER
     };
+    context.because(match best {
+        None => "emptiest-since-its-beginning-is-new",
+        Some(best) if balanced(&best) => "knows-its-beginning",
+        Some(_) => "emptiest-since-who-knows-its-beginning-is-crowded",
+    });
     best.filter(balanced).unwrap_or(emptiest)
 }

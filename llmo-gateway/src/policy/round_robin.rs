@@ -43,4 +43,8 @@ impl Policy for RoundRobin {
     fn name(&self) -> &'static str {
         "round-robin"
     }
+
+    fn reason(&self) -> &'static str {
+        "its-turn"
+    }
 }

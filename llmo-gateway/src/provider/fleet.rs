@@ -32,16 +32,16 @@ impl Fleet {
         let mut new = Vec::new();
         for target in targets {
             // One that is just retiring comes back, with what still runs there.
-            let known = before.iter().find(|replica| is(replica, target)).cloned();
+            let known = before.iter().find(|replica| target.is(replica)).cloned();
             let replica = known.unwrap_or_else(|| {
-                let replica = Arc::new(Replica::new(&target.url, Instant::now()).with_names(target.names.clone()));
+                let replica = Arc::new(target.replica(Instant::now()));
                 new.push(Arc::clone(&replica));
                 replica
             });
             members.push(Member { replica, weight: target.weight });
         }
         let goes =
-            |replica: &&Arc<Replica>| !replica.is_retiring() && !targets.iter().any(|target| is(replica, target));
+            |replica: &&Arc<Replica>| !replica.is_retiring() && !targets.iter().any(|target| target.is(replica));
         let going: Vec<Member> = before.iter().filter(goes).map(as_it_is).collect();
         if !new.is_empty() && !going.is_empty() {
             let everybody: Vec<Member> = members.iter().cloned().chain(going).collect();
@@ -69,11 +69,6 @@ impl Fleet {
         // Those that take longer come to be used when they are ready; nobody waits for them.
         let _ = tokio::time::timeout(HANDOVER, checked).await;
     }
-}
-
-/// Is this the replica that is wanted? One that is used for other models, or under other names, is another one.
-fn is(replica: &Replica, target: &Target) -> bool {
-    replica.base_url() == target.url && *replica.names() == target.names
 }
 
 fn as_it_is(replica: &Arc<Replica>) -> Member {

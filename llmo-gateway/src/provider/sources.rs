@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmo_config::{Config, Loaded};
+use llmo_config::{Config, Loaded, UpstreamConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use super::docker::DockerProvider;
 use super::file::FileProvider;
 use super::kubernetes::KubernetesProvider;
 use super::registry::{Registry, RegistryProvider, SharedRegistry};
+use super::target::without_login;
 use super::{Board, Desired, Provider, Sink, Target};
 use crate::upstream_url::upstream_urls;
 use crate::{GatewayError, local};
@@ -25,7 +26,12 @@ use crate::{GatewayError, local};
 pub fn configured(config: &Config) -> Result<Desired, GatewayError> {
     let mut targets = Vec::new();
     for url in upstream_urls(config)? {
-        targets.push(Target::new(&url).map_err(|error| GatewayError::Discovery(error.to_string()))?);
+        let mut upstream = UpstreamConfig::new(url);
+        // Whose URL has a login needs no key.
+        if without_login(&upstream.url) == upstream.url {
+            upstream.api_key = config.gateway.upstream_api_key.clone();
+        }
+        targets.push(Target::from_config(&upstream).map_err(|error| GatewayError::Discovery(error.to_string()))?);
     }
     let more = Desired::from_config(&config.upstreams, &config.routes)
         .map_err(|error| GatewayError::Discovery(error.to_string()))?;
@@ -136,8 +142,8 @@ fn needs_restart(running: &Config, new: &Config) -> Vec<String> {
     for (section, fields) in running.as_object().into_iter().flatten() {
         for (key, value) in fields.as_object().into_iter().flatten() {
             let name = format!("{section}.{key}");
-            if name != "gateway.upstreams" && new.get(section).and_then(|fields: &Value| fields.get(key)) != Some(value)
-            {
+            let taken = ["gateway.upstreams", "gateway.upstream_api_key"].contains(&name.as_str());
+            if !taken && new.get(section).and_then(|fields: &Value| fields.get(key)) != Some(value) {
                 changed.push(name);
             }
         }
@@ -147,8 +153,6 @@ fn needs_restart(running: &Config, new: &Config) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use llmo_config::UpstreamConfig;
-
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use llmo_core::model::Load;
 use tokio::sync::{Notify, watch};
 
-use super::{Claim, Lease, ModelNames, TokenLoad};
+use super::{Access, Claim, Lease, ModelNames, TokenLoad};
 
 /// Serials are handed out once in a process: whoever remembers one never means another replica.
 static NEXT_SERIAL: AtomicU32 = AtomicU32::new(0);
@@ -24,6 +24,8 @@ pub struct Replica {
     id: String,
     base_url: String,
     names: ModelNames,
+    access: Access,
+    foreign_dialect: AtomicBool,
     serial: u32,
     since: Instant,
     in_flight: AtomicU32,
@@ -53,6 +55,8 @@ impl Replica {
             id,
             base_url,
             names: ModelNames::default(),
+            access: Access::default(),
+            foreign_dialect: AtomicBool::new(false),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             since: now,
             in_flight: AtomicU32::new(0),
@@ -76,6 +80,30 @@ impl Replica {
     pub fn with_names(mut self, names: ModelNames) -> Self {
         self.names = names;
         self
+    }
+
+    /// The same, spoken to like this.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// How it wants to be spoken to.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Does it take parameters that OpenAI does not have? As configured, else as its last health check told.
+    #[must_use]
+    pub fn takes_extensions(&self) -> bool {
+        self.access.extensions.unwrap_or(!self.foreign_dialect.load(Ordering::Relaxed))
+    }
+
+    /// Takes in whether it seems to know parameters that OpenAI does not have.
+    pub fn seems_to_take_extensions(&self, takes: bool) {
+        self.foreign_dialect.store(!takes, Ordering::Relaxed);
     }
 
     /// Which of its models are used, and what they are called.

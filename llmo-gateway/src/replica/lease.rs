@@ -64,6 +64,7 @@ pub struct Lease {
     replica: Arc<Replica>,
     /// What of it is not done yet.
     claim: Claim,
+    why: &'static str,
 }
 
 impl Lease {
@@ -74,7 +75,20 @@ impl Lease {
         replica.tokens().credit(claim.tokens());
         claim.here.0.fetch_add(1, Ordering::Relaxed);
         claim.everywhere.0.fetch_add(1, Ordering::Relaxed);
-        Self { replica, claim }
+        Self { replica, claim, why: "" }
+    }
+
+    /// The place was chosen for this reason.
+    #[must_use]
+    pub fn because(mut self, why: &'static str) -> Self {
+        self.why = why;
+        self
+    }
+
+    /// Why it was chosen, in a word; empty: nobody said.
+    #[must_use]
+    pub fn why(&self) -> &'static str {
+        self.why
     }
 
     /// Where.

@@ -50,6 +50,14 @@ impl Outlier {
         self.until.filter(|until| *until <= now)
     }
 
+    /// Was it ejected lately, and has not behaved well for long since?
+    #[must_use]
+    pub fn has_record(&self, now: Instant, options: &OutlierOptions) -> bool {
+        let mut record = self.clone();
+        record.forgive(now, options);
+        record.ejections > 0
+    }
+
     /// Good behaviour for the longest ejection's time takes one ejection off the record, and so on.
     fn forgive(&mut self, now: Instant, options: &OutlierOptions) {
         let Some(good_since) = self.released_at(now) else { return };
@@ -88,7 +96,9 @@ mod tests {
         for _ in 0..3 {
             now += outlier.eject(now, &OPTIONS);
         }
+        assert!(outlier.has_record(now, &OPTIONS));
         now += 10 * OPTIONS.longest;
+        assert!(!outlier.has_record(now, &OPTIONS));
         assert_eq!(outlier.eject(now, &OPTIONS), OPTIONS.base);
     }
 }

@@ -158,6 +158,13 @@ impl Pool {
         if failures < self.outlier.failures {
             return;
         }
+        if let Some(length) = self.eject(replica, now) {
+            self.ejected(replica, format!("{failures} failures in a row, out for {} s: {reason}", length.as_secs()));
+        }
+    }
+
+    /// Leaves a replica out, and tells for how long; not if more than half of all would be out then.
+    fn eject(&self, replica: &Arc<Replica>, now: Instant) -> Option<Duration> {
         let mut ejected = None;
         self.change(replica, now, |state, all| {
             let out = all.replicas.iter().filter(|s| s.health.outlier.ejected_until(now).is_some()).count();
@@ -168,13 +175,14 @@ impl Pool {
             ejected = Some(state.health.outlier.eject(now, &self.outlier));
             true
         });
-        if let Some(length) = ejected {
-            let reason = format!("{failures} failures in a row, out for {} s: {reason}", length.as_secs());
-            tracing::warn!(replica = replica.id(), %reason, "replica ejected");
-            self.events.push(replica.id(), "ejected", reason);
-            // The checker must learn when to let it back in.
-            replica.ask_check();
-        }
+        ejected
+    }
+
+    fn ejected(&self, replica: &Replica, reason: String) {
+        tracing::warn!(replica = replica.id(), %reason, "replica ejected");
+        self.events.push(replica.id(), "ejected", reason);
+        // The checker must learn when to let it back in.
+        replica.ask_check();
     }
 
     /// Lets a replica back in whose ejection ended.
@@ -244,6 +252,7 @@ impl std::fmt::Debug for Pool {
 }
 
 mod membership;
+mod slow;
 #[cfg(test)]
 mod tests;
 

@@ -49,6 +49,12 @@ impl Roster {
         }
     }
 
+    /// All that are known to have the model, also those that can't be used now.
+    #[must_use]
+    pub fn members(&self) -> &[Arc<Replica>] {
+        &self.members
+    }
+
     /// So many seats, the first ones, have the model in memory.
     #[must_use]
     pub fn resident(&self) -> usize {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use llmo_core::model::{Load, Model, ModelInfo, Residence, ResidenceState};
 use parking_lot::Mutex;
 
-use super::{Latency, Replica, Roster, Tally};
+use super::{Latency, Replica, Roster, Tally, Waits};
 
 /// A replica that came back reaches its full share of requests in this time.
 pub const WARM_UP: Duration = Duration::from_secs(5);
@@ -25,6 +25,8 @@ pub struct Served {
     pub client: Arc<dyn Model>,
     /// Time to the first token there.
     pub latency: Arc<Latency>,
+    /// The same one by one, as far as prompts don't explain them: to compare it with others.
+    pub waits: Waits,
     /// Requests of this gateway that it has running there.
     pub running: Tally,
     load: Mutex<Load>,
@@ -34,7 +36,8 @@ impl Served {
     /// A model at a replica, with the load it reported first.
     #[must_use]
     pub fn new(info: ModelInfo, client: Arc<dyn Model>, load: Load, now: Instant) -> Self {
-        Self { info, client, latency: Arc::new(Latency::new(now)), running: Tally::default(), load: Mutex::new(load) }
+        let (latency, waits) = (Arc::new(Latency::new(now)), Waits::new(now));
+        Self { info, client, latency, waits, running: Tally::default(), load: Mutex::new(load) }
     }
 
     /// The load it reported last.

@@ -1,5 +1,6 @@
 //! Picking a replica, trying it, judging what came of it, and trying another.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use llmo_core::model::{ModelError, Result};
 
 use super::errand::{Errand, Purpose};
 use super::hedge::Hedges;
+use super::poison::Poison;
 use super::{Fate, RetryBudget, RouterOptions, backoff};
 use crate::metrics::RouterMetrics;
 use crate::policy::{self, PickContext, Policy};
@@ -23,6 +25,7 @@ pub struct Dispatcher {
     policy: Arc<dyn Policy>,
     pub(super) budget: RetryBudget,
     pub(super) hedges: Hedges,
+    pub(super) poison: Poison,
     options: RouterOptions,
     metrics: RouterMetrics,
 }
@@ -32,6 +35,7 @@ pub(super) struct Chosen {
     pub(super) replica: Arc<Replica>,
     pub(super) served: Arc<Served>,
     everywhere: Tally,
+    why: &'static str,
 }
 
 /// An attempt that did not succeed.
@@ -52,7 +56,7 @@ impl Dispatcher {
     pub fn new(pool: Arc<Pool>, policy: Arc<dyn Policy>, options: RouterOptions, metrics: RouterMetrics) -> Self {
         let budget = RetryBudget::new(options.retry_percent, options.retry_minimum);
         let hedges = Hedges::new(options.hedge_percentile);
-        Self { pool, policy, budget, hedges, options, metrics }
+        Self { pool, policy, budget, hedges, poison: Poison::default(), options, metrics }
     }
 
     /// The replicas.
@@ -146,10 +150,16 @@ impl Dispatcher {
     {
         let claim =
             Claim::new(errand.work.prompt, errand.work.output).counted(&chosen.served.running, &chosen.everywhere);
-        let (lease, sent) = (Lease::new(Arc::clone(&chosen.replica), claim), Instant::now());
+        let (lease, sent) = (Lease::new(Arc::clone(&chosen.replica), claim).because(chosen.why), Instant::now());
         let answer = self.attempt(&lease, errand.deadline, call(Arc::clone(&chosen.served))).await;
         match &answer {
-            Ok(_) => self.hedges.learn(errand, sent.elapsed()),
+            Ok(_) => {
+                let wait = sent.elapsed();
+                self.hedges.learn(errand, wait);
+                if errand.hedge {
+                    self.pool.began(&chosen.replica, &chosen.served, errand.work.prompt, wait, Instant::now());
+                }
+            }
             Err(failure) => self.judge(&chosen.replica, &chosen.served, failure, sent),
         }
         answer.map(|answer| (answer, lease))
@@ -182,7 +192,8 @@ impl Dispatcher {
     pub(super) fn choose(&self, errand: &Errand<'_>, tried: &[Arc<Replica>]) -> Option<Chosen> {
         let snapshot = self.pool.snapshot();
         let route = snapshot.route(errand.model)?;
-        let mut context = PickContext::first(Instant::now()).without(tried).of(&errand.prompt);
+        let why = Cell::new(self.policy.reason());
+        let mut context = PickContext::first(Instant::now()).without(tried).of(&errand.prompt).telling(&why);
         context.tokens = errand.work.prompt.saturating_add(errand.work.output * Claim::WRITING);
         let index = policy::choose(self.policy.as_ref(), &route.seats, &context, &mut Rng::new())?;
         let seat = route.seats.get(index)?;
@@ -191,6 +202,7 @@ impl Dispatcher {
             replica: Arc::clone(&seat.replica),
             served: Arc::clone(route.served.get(index)?),
             everywhere: route.seats.running().clone(),
+            why: why.get(),
         })
     }
 

@@ -33,8 +33,8 @@ pub(super) enum Purpose {
     /// It is new.
     #[default]
     Start,
-    /// It began on a replica that broke: not there, if there is a choice.
-    Continue(Option<Arc<Replica>>),
+    /// It began on a replica that broke: goes on elsewhere than on these.
+    Continue(Vec<Arc<Replica>>),
 }
 
 impl<'a> Errand<'a> {

@@ -49,6 +49,7 @@ impl Fate {
             ModelError::Upstream { .. }
             | ModelError::Unavailable { .. }
             | ModelError::Shutdown
+            | ModelError::EngineDied { .. }
             | ModelError::Corrupt { .. }
             | ModelError::Internal(_) => Self::Failed,
             _ => Self::Fine,

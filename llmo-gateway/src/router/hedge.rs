@@ -116,7 +116,9 @@ impl Dispatcher {
             Either::Right((Ok(answer), _)) => {
                 self.metrics().hedged(true);
                 // It would have taken longer still: policies should know.
-                chosen.served.latency.record(sent.elapsed(), Instant::now());
+                let (waited, now) = (sent.elapsed(), Instant::now());
+                chosen.served.latency.record(waited, now);
+                self.pool().began(&chosen.replica, &chosen.served, errand.work.prompt, waited, now);
                 Ok(answer)
             }
             Either::Left((Err(failure), _)) | Either::Right((Err(failure), _)) if !failure.error.is_retryable() => {

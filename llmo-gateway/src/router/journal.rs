@@ -6,6 +6,9 @@ use llmo_core::model::{Delta, GenerateRequest, TokenId};
 const MOST_MOVES: u32 = 32;
 /// Most moves without a token in between: a stream that kills, or is refused by, every replica ends.
 const MOST_FUTILE: u32 = 3;
+/// Most deaths of engines that a stream may see, each after it had got further: by then it is more than a neighbour. One
+/// without any progress since the last is decided sooner (`poison.rs`).
+const MOST_DEATHS: u32 = 3;
 
 /// The tokens of one stream. Prompt and these are its complete state, since sampling depends on nothing else, but for
 /// mirostat's.
@@ -17,6 +20,7 @@ pub(super) struct Journal {
     torn: bool,
     moves: u32,
     futile: u32,
+    deaths: u32,
 }
 
 impl Journal {
@@ -47,6 +51,12 @@ impl Journal {
     #[cfg(test)]
     pub(super) fn tokens(&self) -> &[TokenId] {
         &self.tokens
+    }
+
+    /// The engine died with the stream in it. True if that was one death too many.
+    pub(super) fn died(&mut self) -> bool {
+        self.deaths += 1;
+        self.deaths >= MOST_DEATHS
     }
 
     /// May the stream, which just broke, go on elsewhere? Counts it if so.
@@ -86,6 +96,17 @@ mod tests {
         journal.resume(&mut request);
         assert_eq!(request.sampling.mirostat.and_then(|mirostat| mirostat.mu), Some(7.5));
         assert_eq!((&request.output_prefix[..], request.prompt_logprobs), (&[1][..], None));
+    }
+
+    #[test]
+    fn deaths_end_a_stream_even_if_it_gets_further_each_time() {
+        let mut journal = Journal::default();
+        for _ in 1..MOST_DEATHS {
+            journal.note(&Delta::new("a", vec![1]));
+            assert!(!journal.died());
+        }
+        journal.note(&Delta::new("a", vec![1]));
+        assert!(journal.died());
     }
 
     #[test]

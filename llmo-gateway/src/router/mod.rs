@@ -13,6 +13,8 @@
 //! Until the first delta nobody saw anything, so the same request can go to another replica. A stream that breaks later
 //! is continued elsewhere (`continuation.rs`): prompt and the tokens that went by (`journal.rs`) are its complete state.
 //! Where that is not possible (an upstream that tells no token ids, no replica in time) it ends with a typed error.
+//!
+//! A request that engines die of is stopped after two (`poison.rs`).
 
 mod backoff;
 mod budget;
@@ -26,6 +28,7 @@ mod journal;
 mod model;
 mod models;
 mod options;
+mod poison;
 mod stream;
 mod suggest;
 

@@ -13,6 +13,7 @@ use llmo_core::model::{
 
 use super::Dispatcher;
 use super::errand::Errand;
+use super::poison::Suspicion;
 use super::stream::{self, Started};
 use crate::replica::{Lease, Served};
 
@@ -42,20 +43,27 @@ impl Model for RoutedModel {
         request.validate()?;
         // What another replica needs to go on with the stream, if this one breaks.
         request.token_ids |= self.info.capabilities.token_ids;
-        let (asked, attempts) = (&request, &AtomicU32::new(0));
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let poison = &self.dispatcher.poison;
+        poison.check(&self.info.id, &request, Instant::now())?;
+        let (asked, attempts, suspicion) = (&request, &AtomicU32::new(0), &Suspicion::default());
         let call = |served: Arc<Served>| async move {
             attempts.fetch_add(1, Ordering::Relaxed);
-            let sent = Instant::now();
-            let started = Started::wait(served.client.generate(asked.clone()).await?).await?;
-            let now = Instant::now();
-            served.latency.record(now.duration_since(sent), now);
-            Ok(started)
+            let attempt = async {
+                let sent = Instant::now();
+                let started = Started::wait(served.client.generate(asked.clone()).await?).await?;
+                let now = Instant::now();
+                served.latency.record(now.duration_since(sent), now);
+                Ok(started)
+            };
+            poison.attempt(suspicion, attempt).await
         };
-        let dispatcher = Arc::clone(&self.dispatcher);
         let errand = Errand::generation(&self.info.id, &request, dispatcher.policy());
-        let (started, lease) = dispatcher.dispatch(errand, call).await?;
+        let answer = dispatcher.dispatch(errand, call).await;
+        let (started, lease) =
+            answer.inspect_err(|error| poison.learn(&self.info.id, &request, error, Instant::now()))?;
         let can_continue = self.info.capabilities.token_ids && !dispatcher.options().continuation_timeout.is_zero();
-        let route = dispatcher.explain(&self.info.id, lease.replica(), attempts.load(Ordering::Relaxed));
+        let route = dispatcher.explain(&self.info.id, &lease, attempts.load(Ordering::Relaxed));
         let mut stream = stream::watch(started, lease, &self.info.id, request, can_continue, dispatcher);
         stream.origin.route = Some(route);
         Ok(stream)

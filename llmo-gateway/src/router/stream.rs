@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use super::continuation::Continuation;
 use super::dispatch::SILENCE;
 use super::journal::Journal;
-use super::{Dispatcher, Fate};
+use super::{Dispatcher, Fate, poison};
 use crate::replica::Lease;
 
 /// How often a silent stream looks at its limits.
@@ -38,6 +38,9 @@ impl Started {
                 Some(Ok(first)) => return Ok(Self { first, rest: stream }),
                 Some(Err(ModelError::Upstream { message, .. })) => {
                     return Err(ModelError::Upstream { message, started: false });
+                }
+                Some(Err(ModelError::EngineDied { message, .. })) => {
+                    return Err(ModelError::EngineDied { message, started: false });
                 }
                 Some(Err(error)) => return Err(error),
                 None => {
@@ -179,6 +182,11 @@ impl RoutedStream {
         let Some(request) = self.request.as_deref().filter(|_| self.journal.may_move()) else {
             return Some(error);
         };
+        if poison::is_death(&error) && self.journal.died() {
+            let error = poison::crashed();
+            self.dispatcher.poison.learn(&self.model, request, &error, Instant::now());
+            return Some(error);
+        }
         let mut request = request.clone();
         self.journal.resume(&mut request);
         let continuation = Continuation {
@@ -228,6 +236,7 @@ fn broken(message: &str) -> ModelError {
 fn begun(error: ModelError) -> ModelError {
     match error {
         ModelError::Upstream { message, started: false } => ModelError::Upstream { message, started: true },
+        ModelError::EngineDied { message, started: false } => ModelError::EngineDied { message, started: true },
         other => other,
     }
 }

@@ -9,6 +9,7 @@ use llmo_core::model::{
 };
 
 use super::RouteMetrics;
+use super::explained::{before, plain};
 
 /// Models that are tried in order until one begins to answer.
 ///
@@ -37,11 +38,12 @@ impl Chain {
     async fn try_each<T, F: Future<Output = Result<T>>>(
         &self,
         call: impl Fn(Arc<dyn Model>) -> F,
-    ) -> Result<(T, usize)> {
+    ) -> Result<(T, Option<Fallback<'_>>)> {
         let mut first = self.refused.clone();
+        let mut after = self.refused.as_ref().map(ModelError::code);
         for (place, model) in self.links.iter().enumerate() {
             let error = match call(Arc::clone(model)).await {
-                Ok(answer) => return Ok((answer, place)),
+                Ok(answer) => return Ok((answer, after.map(|after| Fallback { model, place, after }))),
                 Err(error) => error,
             };
             // A fallback's complaint about a request that was not made for it would only confuse.
@@ -55,6 +57,7 @@ impl Chain {
             }
             tracing::debug!(route = &*self.route, model = model.info().id, %error, "going on to the next model");
             self.metrics.fell_back(&self.route, error.code());
+            after = Some(error.code());
         }
         Err(first.unwrap_or_else(|| ModelError::unavailable("the route leads nowhere")))
     }
@@ -66,6 +69,14 @@ impl Chain {
             (refused, _) => Err(refused.clone().unwrap_or_else(|| ModelError::unavailable("the route leads nowhere"))),
         }
     }
+}
+
+/// The model that answered in another one's place.
+struct Fallback<'a> {
+    model: &'a Arc<dyn Model>,
+    place: usize,
+    /// The code of the error of the one before it.
+    after: &'static str,
 }
 
 /// Would another model perhaps do better? Nothing has been answered yet.
@@ -101,9 +112,14 @@ impl Model for Chain {
         }
         let asked = &request;
         let call = |model: Arc<dyn Model>| async move { model.generate(asked.clone()).await };
-        let (mut stream, place) = self.try_each(call).await?;
-        if place > 0 && stream.origin.model.is_none() {
-            stream.origin.model = Some(self.links[place].info().id.clone());
+        let (mut stream, fallback) = self.try_each(call).await?;
+        if let Some(Fallback { model, place, after }) = fallback {
+            let name = &model.info().id;
+            before(&mut stream, &format!("fallback={}; after={after}", plain(name)));
+            // The first that is there is the one that the chain shows as itself.
+            if place > 0 {
+                stream.origin.model.get_or_insert_with(|| name.clone());
+            }
         }
         Ok(stream)
     }

@@ -13,6 +13,7 @@
 
 mod chain;
 mod compile;
+mod explained;
 mod facts;
 mod metrics;
 mod models;

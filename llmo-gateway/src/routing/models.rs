@@ -8,6 +8,7 @@ use fastrand::Rng;
 use llmo_config::TenantFrom;
 use llmo_core::model::{Model, ModelError, ModelInfo, Models, PullStream, Result, RunningModel};
 
+use super::explained::Explained;
 use super::{Asked, Chain, Facts, RouteMetrics, RouteTable};
 
 /// The rules that hold now. Clones are the same.
@@ -102,14 +103,19 @@ impl<M: Models> Models for RuledModels<M> {
                 Err(_) => {}
             }
         }
+        let meant = decision.chain.first().map_or(name, String::as_str);
+        let explained = |model: Arc<dyn Model>| -> Arc<dyn Model> {
+            Arc::new(Explained::new(model, &decision.route, name, meant))
+        };
         match (links.len(), refused) {
             (0, refused) => Err(refused.unwrap_or_else(|| ModelError::unavailable("the route leads nowhere"))),
-            (1, None) => Ok(links.swap_remove(0)),
+            (1, None) => Ok(explained(links.swap_remove(0))),
             (_, refused) => {
                 if let Some(error) = &refused {
                     self.metrics.fell_back(&decision.route, error.code());
                 }
-                Ok(Arc::new(Chain::new(decision.route, links, refused, self.metrics.clone())))
+                let route = Arc::clone(&decision.route);
+                Ok(explained(Arc::new(Chain::new(route, links, refused, self.metrics.clone()))))
             }
         }
     }

@@ -8,12 +8,14 @@
 
 mod caching;
 mod conformance;
+mod continuing;
 mod dashboard;
 mod dialects;
 mod discovery;
 mod explaining;
 mod failover;
 mod fleet;
+mod foreign;
 mod probing;
 mod reload;
 mod resilience;
@@ -21,3 +23,4 @@ mod router;
 mod rules;
 mod service;
 mod site;
+mod slow;

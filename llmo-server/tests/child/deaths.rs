@@ -24,11 +24,11 @@ async fn streams_of_a_killed_process_end_with_typed_errors_and_the_next_request_
     kill(&model, Signal::KILL).await;
     for stream in streams {
         let error = end(stream).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Upstream { started: true, .. }), "{error}");
+        assert!(matches!(&error, ModelError::EngineDied { started: true, .. }), "{error}");
         assert!(error.to_string().contains("SIGKILL"), "{error}");
     }
     let error = within(waiting).await.unwrap().unwrap_err();
-    assert!(matches!(&error, ModelError::Unavailable { .. }) && error.is_retryable(), "{error}");
+    assert!(matches!(&error, ModelError::EngineDied { .. }) && error.is_retryable(), "{error}");
     assert_eq!(answered(&*model, ask("something else").max_tokens(3)).await.unwrap(), 3);
     assert_eq!(restarts(&model, "killed"), 1);
 }

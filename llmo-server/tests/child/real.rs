@@ -48,7 +48,7 @@ async fn eight_real_streams_survive_their_engine_and_it_answers_as_before() {
     kill(&model, Signal::KILL).await;
     for stream in streams {
         let error = end(stream).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Upstream { started: true, .. }), "{error}");
+        assert!(matches!(&error, ModelError::EngineDied { started: true, .. }), "{error}");
     }
     let (after, _) = model.generate(capital()).await.unwrap().collect_all().await.unwrap();
     assert_eq!(after.text, before.text);

@@ -23,9 +23,8 @@ use super::supervisor::supervise;
 
 /// A model in a process of its own.
 ///
-/// An abort in the engine ends its process and the requests in it, with typed errors: those without output with
-/// [`ModelError::Unavailable`], so that they can be tried elsewhere, the others with [`ModelError::Upstream`]. The
-/// process is started again, with growing waits. Requests that were there when it died come back one at a time, so that
+/// An abort in the engine ends its process and the requests in it, with [`ModelError::EngineDied`]: those without output
+/// can be tried elsewhere. The process is started again, with growing waits. Requests that were there when it died come back one at a time, so that
 /// one that kills it is found: it is refused with [`ModelError::Crashed`].
 ///
 /// Dropping the model and all its streams ends the process, and its memory is free a moment later.

@@ -58,9 +58,10 @@ async fn bury(state: &State, life: &mut Life, death: &Death, next: Next) {
             crashed(REFUSED)
         } else if open.has_output {
             let message = format!("the engine's process {death} in the middle of the answer");
-            ModelError::Upstream { message, started: true }
+            ModelError::EngineDied { message, started: true }
         } else {
-            ModelError::unavailable(format!("the engine's process of {id:?} {death}; it is being restarted"))
+            let message = format!("the engine's process of {id:?} {death}; it is being restarted");
+            ModelError::EngineDied { message, started: false }
         };
         open.fail(error);
     }
