@@ -5,14 +5,21 @@ use std::time::Duration;
 /// Chunks are multiples of this: smaller ones waste time on starting threads.
 const GRAIN: u32 = 8;
 
+/// What is no longer than this is read in one run: two runs of half of it take nearly twice as long, and every prompt whose
+/// beginning is known has a rest like that.
+const WHOLE: usize = 2 * GRAIN as usize;
+
 /// llama.cpp computes attention for runs of at least this many tokens in tiles, with sums of higher precision.
 const TILE: usize = 64;
 
-/// How many of a prompt's `unread` tokens to run now, with at most `budget`.
+/// How many of a prompt's `unread` tokens to run now, with at most `budget`, or [`WHOLE`] where that is all.
 ///
 /// A prompt of several runs leaves no short tail: in a run below [`TILE`] tokens flash attention rounds differently, and
 /// the output would not be that of llama.cpp's own tools, which read such a prompt in one run.
 pub(super) fn part(unread: usize, budget: usize) -> usize {
+    if unread <= WHOLE && budget > 0 {
+        return unread;
+    }
     let tail = unread.saturating_sub(budget);
     if (1..TILE).contains(&tail) && budget >= 2 * TILE { unread - TILE } else { unread.min(budget) }
 }
@@ -130,6 +137,12 @@ mod tests {
             assert!(runs.iter().all(|&run| run <= 128 && run >= TILE.min(length)), "{length}: {runs:?}");
         }
         assert_eq!(part(100, 48), 48);
+    }
+
+    #[test]
+    fn a_short_rest_is_read_whole_or_not_at_all() {
+        assert_eq!((part(16, 8), part(16, 1), part(16, 0)), (16, 16, 0));
+        assert_eq!(part(17, 8), 8);
     }
 
     #[test]

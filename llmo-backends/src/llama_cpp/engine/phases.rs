@@ -137,7 +137,7 @@ impl<F: Forward> Engine<F> {
                 break;
             }
             read = true;
-            budget -= count;
+            budget = budget.saturating_sub(count);
             self.read(index, count);
             self.turn = (index + 1) % slots;
         }
