@@ -23,6 +23,8 @@ cd "$ROOT"
 . scripts/engine.sh
 # shellcheck source=scripts/containers.sh
 . scripts/containers.sh
+# shellcheck source=scripts/try.sh
+. scripts/try.sh
 # shellcheck source=scripts/mode.sh
 . scripts/mode.sh
 # shellcheck source=scripts/usage.sh
@@ -49,12 +51,12 @@ if [ "$MODE" = containers ]; then
         build)   build_containers ;;
         run)     run_containers "$@" ;;
         stop)    stop_containers ;;
-        restart) wanted_profiles "$@" >/dev/null; again=$(container_setting COMPOSE_PROFILES ''); stop_containers; COMPOSE_PROFILES=${again} run_containers "$@" ;;
+        restart) restart_containers "$@" ;;
         update)  update_containers "$@" ;;
         status)  status_containers ;;
         scale)   scale_containers "$@" ;;
         logs)    logs_containers "$@" ;;
-        test)    exec docker/test.sh "$@" ;;
+        test)    case ${1:-} in --smoke) try_containers ;; *) exec docker/test.sh "$@" ;; esac ;;
         doctor)  doctor_containers "$@" ;;
         clean)   clean_containers ;;
     esac
@@ -65,12 +67,15 @@ case $verb in
     build)   prepare_build; build_stack ;;
     run)     prepare_build; build_stack; run_stack "$@" ;;
     stop)    stop_monitoring; stop_stack ;;
-    restart) check_run_options "$@"; stop_stack; prepare_build; build_stack; run_stack "$@" ;;
+    restart) restart_stack "$@" ;;
     update)  prepare_build; build_stack; update_stack "$@" ;;
     status)  status_stack ;;
     scale)   scale_stack "$@"; scaled_monitoring ;;
     logs)    logs_stack "$@" ;;
-    test)    ensure_build_packages; ensure_test_packages; choose_toolchain; exec scripts/test.sh "$@" ;;
+    test)    case ${1:-} in
+            --smoke) try_stack ;;
+            *) ensure_build_packages; ensure_test_packages; choose_toolchain; exec scripts/test.sh "$@" ;;
+        esac ;;
     doctor)  doctor_stack "$@" ;;
     clean)   clean_monitoring; clean_stack ;;
 esac

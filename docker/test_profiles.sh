@@ -26,6 +26,10 @@ API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) LLMO_DASHBOARD_PORT=$(free_por
 ALERTMANAGER_PORT=$(free_port) GRAFANA_PORT=$(free_port) SECRETS_DIR=$(mktemp -d)
 export API_PORT DASHBOARD_PORT LLMO_DASHBOARD_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_PORT SECRETS_DIR
 SECRETS=$SECRETS_DIR
+HOOK_PORT=$(free_port)
+# As the container of Alertmanager sees this machine.
+export ALERT_WEBHOOK_URL=http://host.docker.internal:$HOOK_PORT/
+work=$(mktemp -d)
 api=http://127.0.0.1:$API_PORT
 
 passed=0 failed=0
@@ -44,12 +48,15 @@ finish() {
     if [ $code -ne 0 ]; then FOLLOW=0 ./run_microservices.sh logs 2>/dev/null | tail -n 60 || true; fi
     ./run_microservices.sh stop >/dev/null 2>&1 || true
     for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null || true; done
-    rm -rf "$SECRETS_DIR"
+    [ -z "${hook:-}" ] || kill "$hook" 2>/dev/null || true
+    rm -rf "$SECRETS_DIR" "$work"
 }
 trap finish EXIT
 
 ensure_engine
 say "Start, with the profiles traefik, monitoring and s3"
+python3 tests/monitoring/hook.py "$HOOK_PORT" 0.0.0.0 >"$work/hook.log" 2>&1 &
+hook=$!
 ./run_microservices.sh run --traefik --monitoring --s3 | sed 's/^/    /'
 ./run_microservices.sh scale model-service=2 | sed 's/^/    /'
 ./run_microservices.sh status | sed 's/^/    /'
@@ -89,7 +96,19 @@ verdict "the alerts are loaded" rules_are_loaded
 "$DOCKER" stop --time 1 "$(replicas_of cache-service)" >/dev/null
 hears() { curl -s "http://127.0.0.1:$ALERTMANAGER_PORT/api/v2/alerts?active=true" | grep -q "\"alertname\":\"$1\""; }
 verdict "Alertmanager in its container hears that the cache service is down" within 180 hears ServiceDown
+told() { grep -q '^firing ServiceDown' "$work/hook.log"; }
+verdict "and tells ALERT_WEBHOOK_URL" within 60 told
 compose up -d --no-recreate cache-service >/dev/null 2>&1
+
+ports_are_looked_at() {
+    ./run_microservices.sh doctor --json --only ports >"$work/ports.json" || return 1
+    for port in "$API_PORT" "$DASHBOARD_PORT" "$LLMO_DASHBOARD_PORT" "$PROMETHEUS_PORT" "$ALERTMANAGER_PORT"; do
+        grep "port $port for .* is used by this stack" "$work/ports.json" >/dev/null || return 1
+    done
+}
+verdict "doctor knows every port as the stack's own" ports_are_looked_at
+verdict "update of any service makes a new container" ./run_microservices.sh update prometheus
+verdict "test --smoke asks Prometheus, too" eval './run_microservices.sh test --smoke | sed "s/^/    /"'
 
 say "S3"
 # From within the network that leads nowhere: objects through the storage service, and what is in the bucket.

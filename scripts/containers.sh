@@ -12,12 +12,23 @@ CONTAINERS_ENV=$RUN_DIR/$PROJECT.env
 IMAGES_ENV=$RUN_DIR/images.env
 
 compose() {
-    local files=()
+    local files=() parts=(-f "$ROOT/docker/compose.yaml") profiles
+    profiles=,$(container_setting COMPOSE_PROFILES ''),
+    # All that changes what another service has: a profile alone can't.
+    if [[ $profiles == *,traefik,* ]]; then
+        parts+=(-f "$ROOT/docker/compose.traefik.yaml")
+        ! has_tls || parts+=(-f "$ROOT/docker/compose.traefik-tls.yaml")
+    elif has_tls; then
+        parts+=(-f "$ROOT/docker/compose.tls.yaml")
+    fi
     [ -r "$ROOT/.env" ] && files+=(--env-file "$ROOT/.env")
     [ -r "$IMAGES_ENV" ] && files+=(--env-file "$IMAGES_ENV")
     [ -r "$CONTAINERS_ENV" ] && files+=(--env-file "$CONTAINERS_ENV")
-    "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT/docker" -f "$ROOT/docker/compose.yaml" "${files[@]}" "$@"
+    "${COMPOSE[@]}" --project-name "$PROJECT" --project-directory "$ROOT/docker" "${parts[@]}" "${files[@]}" "$@"
 }
+
+has_tls() { [ -n "$(container_setting TLS_CERT '')" ] && [ -n "$(container_setting TLS_KEY '')" ]; }
+has_profile() { [[ ,$(container_setting COMPOSE_PROFILES ''), == *,$1,* ]]; }
 
 image_is_there() { "$DOCKER" image inspect "$IMAGE" >/dev/null 2>&1; }
 
@@ -38,10 +49,17 @@ remember() {
     printf '%s=%s\n' "$1" "$2" >>"$CONTAINERS_ENV"
 }
 
+# forget NAME…: of what was remembered.
+forget() {
+    local name
+    [ -e "$CONTAINERS_ENV" ] || return 0
+    for name in "$@"; do sed -i "/^$name=/d" "$CONTAINERS_ENV"; done
+}
+
 # What was set in this shell goes into the containers as well, beside what is in .env.
 write_settings() {
     mkdir -p "$RUN_DIR"
-    env | grep -E '^(LLMO_[A-Z0-9]+__[A-Z0-9_]+|HF_ENDPOINT)=' >"$RUN_DIR/settings.env" || true
+    env | grep -E '^(LLMO_[A-Z0-9]+__[A-Z0-9_]+|HF_ENDPOINT|OTEL_EXPORTER_OTLP_ENDPOINT)=' >"$RUN_DIR/settings.env" || true
     remember LLMO_ENV_FILE "$RUN_DIR/settings.env"
 }
 
@@ -88,30 +106,27 @@ run_containers() {
     image_is_there || build_containers
     "$ROOT/docker/secrets.sh" "$SECRETS"
     # What an earlier stack wanted is over with it.
-    [ -n "$(running_ids)" ] || rm -f "$CONTAINERS_ENV"
+    [ -n "$(running_ids)" ] || [ "${KEEP_REMEMBERED:-}" = yes ] || rm -f "$CONTAINERS_ENV"
     write_settings
     remember COMPOSE_PROFILES "$profiles"
-    if [[ ,$profiles, == *,traefik,* ]]; then
-        # Any free port of 127.0.0.1: Traefik is what people talk to, and several gateways may run.
-        remember GATEWAY_PUBLISH 127.0.0.1:
-        remember GATEWAY_DASHBOARD_PUBLISH 127.0.0.1:
-    else
-        sed -i '/^GATEWAY_\(DASHBOARD_\)\?PUBLISH=/d' "$CONTAINERS_ENV"
-    fi
+    # They can't all have one port.
+    [[ ,$profiles, == *,traefik,* ]] || forget GATEWAY_REPLICAS
     if [[ ,$profiles, == *,s3,* ]]; then
         remember STORAGE_BACKEND s3
         remember LLMO_STORE__S3_ENDPOINT http://s3:9000
         remember S3_USER_FILE /run/secrets/s3_user
         remember S3_PASSWORD_FILE /run/secrets/s3_password
     else
-        sed -i '/^\(STORAGE_BACKEND\|LLMO_STORE__S3_ENDPOINT\|S3_USER_FILE\|S3_PASSWORD_FILE\)=/d' "$CONTAINERS_ENV"
+        forget STORAGE_BACKEND LLMO_STORE__S3_ENDPOINT S3_USER_FILE S3_PASSWORD_FILE
     fi
+    take_certificates
+    take_receiver "$profiles"
 
     local before after
     before=$(running_ids)
     if [ -z "$before" ]; then
         local host_program
-        if host_program=$(host_llmo); then "$host_program" doctor --only ports --role containers --quiet || exit 1; fi
+        if host_program=$(host_llmo); then ask_doctor "$host_program" --only ports --quiet || exit 1; fi
     fi
     seed_models
     services_of "$profiles"
@@ -129,14 +144,61 @@ run_containers() {
     }
     after=$(running_ids)
     [ "$before" != "$after" ] || say "Already running"
+    told_files_again
     wait_container_api
     print_container_urls
+}
+
+# Certificate and key where containers may read them. They are written in place: a mounted file stays the same file.
+take_certificates() {
+    local name from
+    TOOK_CERTIFICATES=no
+    if ! has_tls; then
+        [ -z "$(container_setting TLS_CERT '')$(container_setting TLS_KEY '')" ] ||
+            fail "TLS needs both, a certificate and its key" "TLS_CERT=FILE TLS_KEY=FILE"
+        return 0
+    fi
+    for name in TLS_KEY TLS_CERT; do
+        from=$(container_setting $name '')
+        [ -r "$from" ] || fail "$(t '%s cannot be read: %s' "$name" "$from")" "TLS_CERT=FILE TLS_KEY=FILE"
+        cmp -s "$from" "$SECRETS/${name,,}" && continue
+        cat "$from" >"$SECRETS/${name,,}"
+        chmod 644 "$SECRETS/${name,,}"
+        TOOK_CERTIFICATES=yes
+    done
+    # Later calls know it, too.
+    remember TLS_CERT "$(realpath "$(container_setting TLS_CERT '')")"
+    remember TLS_KEY "$(realpath "$(container_setting TLS_KEY '')")"
+}
+
+# Where alerts are posted to. The address may have a secret in it: it is kept with the passwords.
+take_receiver() { # PROFILES
+    forget ALERTMANAGER_CONFIG
+    TOOK_RECEIVER=no
+    if [[ ,$1, != *,monitoring,* ]] || [ -z "$ALERT_WEBHOOK_URL" ]; then return 0; fi
+    local to=$SECRETS/alertmanager
+    mkdir -p "$to"
+    alertmanager_config >"$to/alertmanager.yml.new"
+    cmp -s "$to/alertmanager.yml.new" "$to/alertmanager.yml" || TOOK_RECEIVER=yes
+    mv "$to/alertmanager.yml.new" "$to/alertmanager.yml"
+    chmod 755 "$to"
+    chmod 644 "$to/alertmanager.yml"
+    remember ALERTMANAGER_CONFIG "$to"
+}
+
+# Who runs and reads files again only when told. The gateway looks at its certificate by itself.
+told_files_again() {
+    local id
+    if [ "$TOOK_CERTIFICATES" = yes ] && has_profile traefik; then touch "$ROOT/docker/traefik/routes.yaml"; fi
+    if [ "$TOOK_RECEIVER" = yes ]; then
+        for id in $(replicas_of alertmanager); do "$DOCKER" kill --signal HUP "$id" >/dev/null; done
+    fi
 }
 
 # Sets ONLY: the services to start. Where no registry can be reached, images of others are made from packages, and what can't
 # be made is left out.
 services_of() { # PROFILES
-    local name image wanted=()
+    local name wanted=()
     # Only where docker/base.sh had to make images is there no registry.
     if [ -s "$IMAGES_ENV" ]; then
         for name in monitoring s3; do [[ ,$1, != *,$name,* ]] || wanted+=("$name"); done
@@ -148,12 +210,18 @@ services_of() { # PROFILES
     fi
     mapfile -t ONLY < <(COMPOSE_PROFILES=$1 compose config --services)
     for name in grafana cadvisor; do
-        if [ ! -s "$IMAGES_ENV" ] || [[ " ${ONLY[*]} " != *" $name "* ]]; then continue; fi
-        image=$(COMPOSE_PROFILES=$1 compose config --images | grep -F "$name" | head -n 1)
-        "$DOCKER" image inspect "${image:-none}" >/dev/null 2>&1 && continue
+        if [[ " ${ONLY[*]} " != *" $name "* ]] || can_be_had "$name" "$1"; then continue; fi
         note "without %s: its image can only be had from a registry" "$name"
         leave_out "$name"
     done
+}
+
+# Is there a registry to have this image from, or is it here already?
+can_be_had() { # grafana|cadvisor PROFILES
+    local image
+    [ -s "$IMAGES_ENV" ] || return 0
+    image=$(COMPOSE_PROFILES=$2 compose config --images | grep -F "$1" | head -n 1)
+    "$DOCKER" image inspect "${image:-none}" >/dev/null 2>&1
 }
 
 leave_out() { mapfile -t ONLY < <(printf '%s\n' "${ONLY[@]}" | grep -vx "$1"); }
@@ -163,7 +231,7 @@ running_ids() { "$DOCKER" ps -q --no-trunc --filter "label=com.docker.compose.pr
 # The program for this machine: the build's, or the image's.
 host_llmo() {
     local built=${CARGO_TARGET_DIR:-$ROOT/target}/release/llmo taken=$RUN_DIR/bin/llmo container
-    if [ -x "$built" ] && "$built" healthcheck --help >/dev/null 2>&1; then printf '%s' "$built"; return 0; fi
+    if [ -x "$built" ] && "$built" logs --containers --help >/dev/null 2>&1; then printf '%s' "$built"; return 0; fi
     if [ ! -x "$taken" ] && image_is_there; then
         mkdir -p "$RUN_DIR/bin"
         container=$("$DOCKER" create "$IMAGE")
@@ -223,14 +291,19 @@ import_model() { # DIRECTORY NAME
 }
 
 container_api_url() {
-    local port
+    local port scheme=http
     port=$(container_setting API_PORT 80)
-    if [ "$port" = 80 ]; then echo "http://localhost"; else echo "http://localhost:$port"; fi
+    if has_tls; then scheme=https port=$(container_setting HTTPS_PORT 443); fi
+    case $scheme:$port in
+        http:80 | https:443) echo "$scheme://localhost" ;;
+        *) echo "$scheme://localhost:$port" ;;
+    esac
 }
 
 wait_container_api() {
     local limit=$((SECONDS + 30))
-    until curl -sf -m 2 -o /dev/null "$(container_api_url)/readyz"; do
+    # This machine's name is in no certificate.
+    until curl -skf -m 2 -o /dev/null "$(container_api_url)/readyz"; do
         [ $SECONDS -lt $limit ] || fail "$(t 'the stack is not ready after %s s: %s' 30 "$(container_api_url)")" "./run_microservices.sh logs gateway"
         sleep 0.2
     done
@@ -251,7 +324,8 @@ print_container_urls() {
     fi
     if [[ $profiles == *,monitoring,* ]]; then
         [ -z "$(replicas_of grafana)" ] || printf '    Grafana     http://localhost:%s   (admin, %s)\n' "$(container_setting GRAFANA_PORT 3000)" "$SECRETS/grafana_password"
-        printf '    Prometheus  http://localhost:%s\n' "$(container_setting PROMETHEUS_PORT 9090)"
+        printf '    Prometheus  http://localhost:%s   Alertmanager  http://localhost:%s\n' \
+            "$(container_setting PROMETHEUS_PORT 9090)" "$(container_setting ALERTMANAGER_PORT 9093)"
     fi
     cat <<TEXT
 
@@ -291,14 +365,15 @@ status_containers() {
         printf '%-17s %-9s %12s %9s  %s\n' "$service" "$state" "$id" "$("$DOCKER" inspect --format '{{.RestartCount}}' "$id")" "$health"
     done
     printf '\n%s/readyz: ' "$(container_api_url)"
-    curl -s -m 3 "$(container_api_url)/readyz" || t 'does not answer'
+    curl -sk -m 3 "$(container_api_url)/readyz" || t 'does not answer'
     echo
 }
 
 logs_containers() {
-    local follow=(--follow)
-    [ "${FOLLOW:-1}" = 1 ] || follow=()
-    COMPOSE_PROFILES='*' compose logs --no-log-prefix --tail 50 "${follow[@]}" "$@"
+    local program options=(--containers)
+    [ "${FOLLOW:-1}" = 1 ] && options+=(--follow)
+    program=$(host_llmo) || fail "there is no llmo for this machine" "./run_microservices.sh build"
+    COMPOSE_PROJECT_NAME=$PROJECT exec "$program" logs "${options[@]}" "$@"
 }
 
 # scale_containers SERVICE=NUMBER…
@@ -310,7 +385,7 @@ scale_containers() {
         service=${wanted%%=*} number=${wanted#*=}
         check_scale "$service" "$number"
         if [ "$service" = gateway ]; then
-            [ "$number" = 1 ] || [[ ,$(container_setting COMPOSE_PROFILES ''), == *,traefik,* ]] ||
+            [ "$number" = 1 ] || has_profile traefik ||
                 fail "several gateways need Traefik in front of them: they cannot all have one port" "./run_microservices.sh run --docker --traefik"
             remember GATEWAY_REPLICAS "$number"
         else
@@ -339,52 +414,98 @@ replicas_of() {
     "$DOCKER" ps -q --filter "label=com.docker.compose.project=$PROJECT" --filter "label=com.docker.compose.service=$1"
 }
 
-# update_containers [SERVICE…]: each container is replaced by one of the present image and settings, a new one first; the old one
-# gets no new work, finishes what it has, and goes.
+# update_containers [SERVICE…]: each container is replaced by one of the present image and settings. Of those that there may be
+# several of, a new one comes first; the old one gets no new work, finishes what it has, and goes. The others are away for a
+# moment, which the rest of the stack bears.
 update_containers() {
-    local services=("$@") service id number old
+    local services=("$@") service known
     [ -n "$(running_ids)" ] || fail "Nothing runs (start it: ./run_microservices.sh run)"
     write_settings
-    [ ${#services[@]} -gt 0 ] || services=(model-service gateway)
+    if [ ${#services[@]} -eq 0 ]; then
+        services=(storage-service cache-service model-service)
+        if has_profile traefik; then services+=(gateway); else note "the gateway is left as it is; without Traefik it would be away for a moment: update gateway"; fi
+    fi
+    known=$("$DOCKER" ps -a --filter "label=com.docker.compose.project=$PROJECT" --filter label=com.docker.compose.oneoff=False \
+        --format '{{.Label "com.docker.compose.service"}}' | sort -u | tr '\n' ' ')
     for service in "${services[@]}"; do
-        check_scale "$service" 1
-        if [ "$service" = gateway ] && [[ ,$(container_setting COMPOSE_PROFILES ''), != *,traefik,* ]]; then
-            note "without Traefik the gateway is away for a moment: its port can be held by one only"
-            compose up -d --no-deps --force-recreate --wait gateway >"$RUN_DIR/up.log" 2>&1 ||
-                { tail -n 10 "$RUN_DIR/up.log" >&2; tell_ill; fail "the containers did not become ready; the last lines are above"; }
-            continue
-        fi
-        mapfile -t old < <(replicas_of "$service")
-        number=${#old[@]}
-        for id in "${old[@]}"; do
-            start_replicas "$service" $((number + 1))
-            # For as long as names are kept: nobody shall miss the new one.
-            sleep "${LLMO_SETTLE_SECONDS:-3}"
-            "$DOCKER" stop --time 45 "$id" >/dev/null
-            "$DOCKER" rm "$id" >/dev/null
-        done
-        say "Updated %s" "$service ($number)"
+        [[ " $known" == *" $service "* ]] || fail "$(t "unknown service '%s'" "$service")" "$(t 'services: %s' "${known% }")"
     done
+    for service in "${services[@]}"; do
+        if [ "$service" = model-service ] || { [ "$service" = gateway ] && has_profile traefik; }; then
+            replace_one_by_one "$service"
+        else
+            [ "$service" != gateway ] || note "without Traefik the gateway is away for a moment: its port can be held by one only"
+            compose up -d --no-deps --force-recreate --wait --wait-timeout "${LLMO_START_TIMEOUT:-600}" "$service" >"$RUN_DIR/up.log" 2>&1 ||
+                { tail -n 10 "$RUN_DIR/up.log" >&2; tell_ill; fail "the containers did not become ready; the last lines are above"; }
+            say "Updated %s" "$service"
+        fi
+    done
+}
+
+replace_one_by_one() { # SERVICE
+    local id number old
+    mapfile -t old < <(replicas_of "$1")
+    number=${#old[@]}
+    for id in "${old[@]}"; do
+        start_replicas "$1" $((number + 1))
+        # For as long as names are kept: nobody shall miss the new one.
+        sleep "${LLMO_SETTLE_SECONDS:-3}"
+        "$DOCKER" stop --time 45 "$id" >/dev/null
+        "$DOCKER" rm "$id" >/dev/null
+    done
+    say "Updated %s" "$1 ($number)"
+}
+
+# ask_doctor PROGRAM OPTION…: tells it which ports are published, and by what.
+ask_doctor() {
+    local program=$1 name value values=() with=()
+    shift
+    for name in API_PORT API_BIND HTTPS_PORT DASHBOARD_PORT LLMO_DASHBOARD_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT; do
+        value=$(container_setting "$name" '')
+        [ -z "$value" ] || values+=("$name=$value")
+    done
+    for name in traefik monitoring s3; do ! has_profile "$name" || with+=(--with "$name"); done
+    ! has_tls || with+=(--with tls)
+    if has_profile monitoring && can_be_had grafana monitoring; then with+=(--with grafana); fi
+    env "${values[@]}" COMPOSE_PROJECT_NAME="$PROJECT" "$program" doctor --role containers "${with[@]}" "$@"
 }
 
 doctor_containers() {
-    local program id
+    local program
     program=$(host_llmo) || fail "there is no llmo for this machine" "./run_microservices.sh build"
-    local code=0
-    "$program" doctor --role containers "$@" || code=1
-    # What a container sees is another world: its own memory, limits and processor.
-    for id in $(replicas_of model-service); do
-        [ "${1:-}" = --json ] || say "In %s" "$("$DOCKER" inspect --format '{{slice .Name 1}}' "$id")"
-        "$DOCKER" exec "$id" /usr/local/bin/llmo doctor --only memory,limits,disk,models,kernels "$@" || code=1
-    done
-    return $code
+    ask_doctor "$program" "$@"
 }
 
+# Also what is left of a stack that has been stopped. Passwords stay: what is kept elsewhere may be closed by them.
 clean_containers() {
+    local volume image name
     stop_containers
-    local volume
+    COMPOSE_PROFILES='*' compose down --remove-orphans --volumes --timeout 45 >"$RUN_DIR/down.log" 2>&1 ||
+        { tail -n 10 "$RUN_DIR/down.log" >&2; fail "the containers could not be stopped" "see above"; }
     for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null; done
-    if image_is_there; then "$DOCKER" image rm "$IMAGE" >/dev/null; fi
+    # An image that another project runs stays.
+    ! image_is_there || "$DOCKER" image rm "$IMAGE" >/dev/null 2>&1 || note "%s stays: others use it" "$IMAGE"
+    if [ -r "$IMAGES_ENV" ]; then
+        while IFS='=' read -r name image; do
+            [[ $name != *_IMAGE ]] || "$DOCKER" image rm "$image" >/dev/null 2>&1 || note "%s stays: others use it" "$image"
+        done < <(sort -u -t '=' -k2 "$IMAGES_ENV")
+    fi
+    rm -rf "${RUN_DIR:?}"/{bin,settings.env,up.log,down.log,pull.log} "$IMAGES_ENV" "$CONTAINERS_ENV"
     stop_engine
-    say "Removed containers, networks, volumes and the image"
+    rmdir "$RUN_DIR" 2>/dev/null || true
+    say "Removed containers, networks, volumes, images and logs; passwords are kept (rm -r %s)" "$SECRETS"
+}
+
+# restart_containers [OPTION…]: as before, unless options say otherwise: profiles, and how many of each there are.
+restart_containers() {
+    local name value kept=()
+    wanted_profiles "$@" >/dev/null
+    for name in COMPOSE_PROFILES MODEL_REPLICAS GATEWAY_REPLICAS TLS_CERT TLS_KEY; do
+        value=$(container_setting "$name" '')
+        [ -z "$value" ] || kept+=("$name=$value")
+    done
+    stop_containers
+    ensure_engine
+    for value in "${kept[@]}"; do remember "${value%%=*}" "${value#*=}"; done
+    KEEP_REMEMBERED=yes run_containers "$@"
 }

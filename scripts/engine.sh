@@ -66,7 +66,8 @@ ensure_engine() {
     choose_engine || fail "the container engine does not answer" "look at: $DOCKER version"
 }
 
-# An engine of our own, for machines where no service manager starts one. Only for root; `clean --engine` ends it.
+# An engine of our own, for machines where no service manager starts one. Only for root; `clean --docker` ends it, and removes what
+# is in it.
 start_engine() {
     if [ "$(id -u)" -ne 0 ]; then
         fail "no container engine runs, or this user may not use it" \

@@ -53,6 +53,16 @@ monitoring_files() {
     monitoring_targets "${1:-}"
     printf -- '- targets: ["127.0.0.1:%s"]\n' "$ALERTMANAGER_PORT" >"$to/targets/alertmanager.yml"
 
+    alertmanager_config >"$MONITORING_DIR/alertmanager/alertmanager.yml"
+
+    local said
+    said=$(promtool check config "$to/prometheus.yml" 2>&1) || fail "Prometheus refuses its configuration" "$said"
+    said=$(amtool check-config "$MONITORING_DIR/alertmanager/alertmanager.yml" 2>&1) ||
+        fail "Alertmanager refuses its configuration" "$said"
+}
+
+# Alertmanager's configuration, with ALERT_WEBHOOK_URL as its receiver if that is set.
+alertmanager_config() {
     local receiver=()
     if [ -n "${ALERT_WEBHOOK_URL:-}" ]; then
         case $ALERT_WEBHOOK_URL in
@@ -61,12 +71,7 @@ monitoring_files() {
         esac
         receiver=(-e "s|# webhook_configs: .*|webhook_configs: [{ url: \"$ALERT_WEBHOOK_URL\" }]|")
     fi
-    sed -e '' "${receiver[@]}" "$ROOT/monitoring/alertmanager/alertmanager.yml" >"$MONITORING_DIR/alertmanager/alertmanager.yml"
-
-    local said
-    said=$(promtool check config "$to/prometheus.yml" 2>&1) || fail "Prometheus refuses its configuration" "$said"
-    said=$(amtool check-config "$MONITORING_DIR/alertmanager/alertmanager.yml" 2>&1) ||
-        fail "Alertmanager refuses its configuration" "$said"
+    sed -e '' "${receiver[@]}" "$ROOT/monitoring/alertmanager/alertmanager.yml"
 }
 
 # monitoring_targets [mono]: whom Prometheus asks; it sees the change by itself.

@@ -4,7 +4,8 @@
 # ensure_packages PURPOSE "COMMAND-OR-FILE=PACKAGE[,PACKAGE…]" …
 # Installs the packages of every entry whose command (or file, if it has a slash) is not there.
 ensure_packages() {
-    local purpose=$1 entry probe missing=()
+    local purpose entry probe missing=()
+    purpose=$(t "$1")
     shift
     for entry in "$@"; do
         probe=${entry%%=*}

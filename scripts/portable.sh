@@ -7,7 +7,7 @@
 # shellcheck source=scripts/toolchain.sh
 . "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
 
-PORTABLE_FEATURES=${FEATURES:-llmo/dynamic-backends,llmo-server/dynamic-backends,llmo/s3,llmo-server/s3}
+PORTABLE_FEATURES=${FEATURES:-llmo/dynamic-backends,llmo-server/dynamic-backends,llmo/s3,llmo-server/s3,llmo-server/otlp,llmo-gateway/otlp}
 PORTABLE_PACKAGES=(-p llmo -p llmo-server -p llmo-gateway)
 PORTABLE_PROFILE=${PROFILE:-release}
 # Another target directory than that of local builds: other flags would compile everything anew each time.

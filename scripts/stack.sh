@@ -318,16 +318,38 @@ scale_stack() {
     done
 }
 
-# update_stack [SERVICE…]: services are replaced one by one. While the only model service is, another takes its place.
+# restart_stack [OPTION…]: as before, and what options say: one process or services, monitoring, and how many model services.
+restart_stack() {
+    local options=("$@") replicas=1
+    check_run_options "$@"
+    if [[ " $* " != *" --mono "* ]] && alive "$RUN_DIR/mono.supervisor.pid"; then options+=(--mono); fi
+    if [[ " $* " != *" --monitoring "* ]] && [ -n "$(running_monitors)" ]; then options+=(--monitoring); fi
+    if alive "$RUN_DIR/model-service.supervisor.pid"; then replicas=$((1 + $(more_model_services | wc -l))); fi
+    prepare_build
+    build_stack
+    stop_stack
+    run_stack "${options[@]}"
+    if [ "$replicas" -gt 1 ] && [[ " ${options[*]} " != *" --mono "* ]]; then
+        scale_stack "model-service=$replicas"
+        scaled_monitoring
+    fi
+}
+
+# update_stack [SERVICE…]: services are replaced one by one. While the only model service is, another takes its place. The
+# gateway is replaced only when it is named: its port can be held by one only, so that it is away for a moment.
 update_stack() {
     local services=("$@") name replica port alone=0
     alive "$RUN_DIR/gateway.supervisor.pid" || fail "Nothing runs (start it: ./run_microservices.sh run)"
-    [ ${#services[@]} -gt 0 ] || services=(storage-service cache-service model-service)
+    if [ ${#services[@]} -eq 0 ]; then
+        services=(storage-service cache-service model-service)
+        note "the gateway is left as it is; without Traefik it would be away for a moment: update gateway"
+    fi
     for name in "${services[@]}"; do
         [[ " ${SERVICES[*]} " == *" $name "* ]] || fail "$(t "unknown service '%s'" "$name")" "$(t 'services: %s' "${SERVICES[*]}")"
     done
     for name in "${services[@]}"; do
         if [ "$name" != model-service ]; then
+            [ "$name" != gateway ] || note "without Traefik the gateway is away for a moment: its port can be held by one only"
             stop_service "$name"
             start_service "$name"
             wait_ready
@@ -351,7 +373,10 @@ doctor_stack() {
     [ -x "$BIN_DIR/llmo" ] || fail "there is no llmo for this machine" "./run_microservices.sh build"
     local role=services
     ! alive "$RUN_DIR/mono.supervisor.pid" || role=mono
-    LLMO_RUN_DIR=$RUN_DIR "$BIN_DIR/llmo" doctor --role "$role" "$@"
+    local parts=()
+    [ -z "$(running_monitors)" ] || parts=(--with=monitoring)
+    PROMETHEUS_PORT=$PROMETHEUS_PORT ALERTMANAGER_PORT=$ALERTMANAGER_PORT NODE_EXPORTER_PORT=$NODE_EXPORTER_PORT \
+        REDIS_EXPORTER_PORT=$REDIS_EXPORTER_PORT LLMO_RUN_DIR=$RUN_DIR "$BIN_DIR/llmo" doctor --role "$role" "${parts[@]}" "$@"
 }
 
 clean_stack() {

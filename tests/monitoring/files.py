@@ -37,6 +37,8 @@ def wrong_alerts():
             yield f"{name}: no runbook page at {page[1] if page else 'its annotation `runbook`'}"
         elif name not in (ROOT / page[1]).read_text():
             yield f"{page[1]} does not name {name}"
+        elif not re.search(rf"runbook_url: https://\S+/{re.escape(page[1])}\n", text):
+            yield f"{name}: runbook_url is not where {page[1]} is published"
         if not re.search(r"severity: (critical|warning)", text):
             yield f"{name}: no severity"
         fires = rf'alertname: {name}\n +eval_time: \S+\n +exp_alerts:\n +- exp_labels|alertname="{name}", alertstate="firing"'

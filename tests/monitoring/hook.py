@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A receiver of Alertmanager's webhooks: prints one line for each alert. usage: hook.py PORT"""
+"""A receiver of Alertmanager's webhooks: prints one line for each alert. usage: hook.py PORT [ADDRESS]"""
 
 import http.server
 import json
@@ -19,4 +19,5 @@ class Hook(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Hook).serve_forever()
+    address = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
+    http.server.HTTPServer((address, int(sys.argv[1])), Hook).serve_forever()
