@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
 use llmo_core::Models;
 
@@ -13,11 +12,10 @@ use super::{
     template, tokens,
 };
 use crate::http::layers;
-use crate::metrics;
 
 /// The routes of every dialect over these models, with health, readiness and metrics.
 ///
-/// The result is complete: it has its own 404 and 405, and is wrapped in [`layers::standard`].
+/// The result is complete: it has its own 404 and 405, and is wrapped in [`layers::measured`].
 pub fn router(models: Arc<dyn Models>, options: FrontendOptions) -> Router {
     router_with(models, options, Router::new())
 }
@@ -67,5 +65,5 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/metrics/vllm", get(health::vllm_metrics))
         .with_state(Arc::new(Frontend { models, options }))
         .merge(more);
-    layers::standard(routes).layer(from_fn_with_state(registry, metrics::http::measure))
+    layers::measured(routes, registry)
 }

@@ -1,21 +1,37 @@
 //! What every router of llmo is wrapped in.
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::UPGRADE;
 use axum::http::{Method, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use llmo_core::ModelError;
 
 use super::{Lifecycle, faults, observe, panics};
 use crate::fault::Fault;
+use crate::metrics::{self, Metrics};
 
 /// Adds, from the outside in: the request's id, trace and log line, the bodies of faults, the end at shutdown, the net under
 /// panics; and typed answers for unknown paths and methods. Give it a router whose routes are complete.
 pub fn standard(routes: Router) -> Router {
-    routes.fallback(unknown_path).method_not_allowed_fallback(method_not_allowed).layer(from_fn(around))
+    complete(routes).layer(from_fn(around))
+}
+
+/// As [`standard`], with every request measured as such.
+pub fn measured(routes: Router, metrics: Arc<Metrics>) -> Router {
+    complete(routes).layer(from_fn_with_state(metrics, measured_around))
+}
+
+fn complete(routes: Router) -> Router {
+    routes.fallback(unknown_path).method_not_allowed_fallback(method_not_allowed)
+}
+
+async fn measured_around(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    metrics::http::measure(&metrics, request, async |request| around(request, next).await).await
 }
 
 /// All of it as one layer: each of its own would cost a copy of the request and some allocations.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -45,12 +44,16 @@ impl HttpMetrics {
 }
 
 /// Middleware: measures a request. The route is the pattern it matched, never the path itself.
-pub async fn measure(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+pub(crate) async fn measure(
+    metrics: &Metrics,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let start = Instant::now();
     let method = method(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or(labels::OTHER.into(), |path| Arc::from(path.as_str()));
     let active = Active::new(metrics.http.active.clone());
-    let response = next.run(request).await;
+    let response = next(request).await;
     drop(active);
     let labels =
         Done { http_request_method: method, http_route: route, http_response_status_code: response.status().as_u16() };

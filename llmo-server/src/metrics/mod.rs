@@ -18,5 +18,6 @@ pub mod labels;
 pub mod models;
 mod process;
 mod registry;
+mod telemetry;
 
 pub use registry::{Metrics, Refresh, Role};

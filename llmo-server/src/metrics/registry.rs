@@ -15,6 +15,7 @@ use super::exposition;
 use super::generation::GenerationMetrics;
 use super::http::HttpMetrics;
 use super::process::ThisProcess;
+use super::telemetry::Dropped;
 
 /// Longest wait for a source that has to be asked. A scrape must not hang on a cache that does.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(200);
@@ -61,6 +62,7 @@ impl Metrics {
         if let Some(process) = ThisProcess::new() {
             registry.register_collector(Box::new(process));
         }
+        registry.register_collector(Box::new(Dropped));
         let (registry, vllm) = (Mutex::new(registry), Mutex::new(vllm));
         Arc::new(Self { registry, vllm, sources: Mutex::default(), generation, http })
     }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get};
 use llmo_cache::remote::wire;
 use llmo_config::Config;
@@ -94,8 +93,8 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Cac
     let mut limits = BodyLimits::from(&config.limits);
     limits.max_bytes = usize::try_from(config.cache.max_entry_bytes).unwrap_or(usize::MAX);
     let service = Service::new(cache, limits);
-    let measure = from_fn_with_state(Arc::clone(&service.metrics), crate::metrics::http::measure);
-    let app = layers::standard(routes(service)).layer(measure);
+    let metrics = Arc::clone(&service.metrics);
+    let app = layers::measured(routes(service), metrics);
     serve(listener, app, ServeOptions::from(&config.limits), shutdown).await?;
     Ok(())
 }

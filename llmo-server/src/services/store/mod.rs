@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use llmo_config::Config;
 use llmo_core::store::Store;
@@ -86,8 +85,8 @@ pub async fn run(config: &Config, shutdown: CancellationToken) -> Result<(), Sto
     let listener = bind(&config.store.host, config.store.port, setting).await?;
     tracing::info!(address = ?listener.local_addr().ok(), store = store.kind(), "the storage service listens");
     let service = Service::new(store, Duration::from_secs(config.limits.body_timeout_seconds));
-    let measure = from_fn_with_state(Arc::clone(&service.metrics), crate::metrics::http::measure);
-    let app = layers::standard(routes(service)).layer(measure);
+    let metrics = Arc::clone(&service.metrics);
+    let app = layers::measured(routes(service), metrics);
     serve(listener, app, ServeOptions::from(&config.limits), shutdown).await?;
     Ok(())
 }
