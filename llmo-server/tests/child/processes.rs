@@ -47,6 +47,15 @@ async fn dead_processes_are_no_zombies() {
 }
 
 #[tokio::test]
+async fn an_engine_asks_for_memory_in_large_pages() {
+    let model = sim(|_, _| {}).await;
+    let environment = std::fs::read(format!("/proc/{}/environ", pid(&*model).unwrap())).unwrap();
+    let tunables = environment.split(|&byte| byte == 0).find(|variable| variable.starts_with(b"GLIBC_TUNABLES="));
+    let tunables = String::from_utf8_lossy(tunables.unwrap_or_default());
+    assert!(tunables.contains("glibc.malloc.hugetlb="), "{tunables:?}");
+}
+
+#[tokio::test]
 async fn signals_for_the_whole_service_do_not_end_the_engine() {
     let model = sim(|_, _| {}).await;
     let id = pid(&*model).unwrap();

@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::super::options::ChildOptions;
+use super::huge_pages;
 
 /// A running engine process. Dropping it kills it.
 pub(super) struct Process {
@@ -48,6 +49,9 @@ impl Process {
             .stderr(Stdio::piped())
             // What a terminal sends to a whole group, Ctrl-C among it, is not for the engine.
             .process_group(0);
+        if let Some(tunables) = huge_pages::tunables(std::env::var_os(huge_pages::VARIABLE).as_deref()) {
+            command.env(huge_pages::VARIABLE, tunables);
+        }
         let (report, reported) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         // A thread of its own: the kernel kills a child when the *thread* that started it ends, and threads of a runtime
