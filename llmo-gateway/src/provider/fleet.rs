@@ -40,8 +40,7 @@ impl Fleet {
             });
             members.push(Member { replica, weight: target.weight });
         }
-        let goes =
-            |replica: &&Arc<Replica>| !replica.is_retiring() && !targets.iter().any(|target| target.is(replica));
+        let goes = |replica: &&Arc<Replica>| !replica.is_retiring() && !targets.iter().any(|target| target.is(replica));
         let going: Vec<Member> = before.iter().filter(goes).map(as_it_is).collect();
         if !new.is_empty() && !going.is_empty() {
             let everybody: Vec<Member> = members.iter().cloned().chain(going).collect();

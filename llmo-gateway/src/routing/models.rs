@@ -104,9 +104,8 @@ impl<M: Models> Models for RuledModels<M> {
             }
         }
         let meant = decision.chain.first().map_or(name, String::as_str);
-        let explained = |model: Arc<dyn Model>| -> Arc<dyn Model> {
-            Arc::new(Explained::new(model, &decision.route, name, meant))
-        };
+        let explained =
+            |model: Arc<dyn Model>| -> Arc<dyn Model> { Arc::new(Explained::new(model, &decision.route, name, meant)) };
         match (links.len(), refused) {
             (0, refused) => Err(refused.unwrap_or_else(|| ModelError::unavailable("the route leads nowhere"))),
             (1, None) => Ok(explained(links.swap_remove(0))),

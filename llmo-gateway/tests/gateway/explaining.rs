@@ -16,13 +16,17 @@ async fn the_route_is_explained_to_who_asks_and_to_nobody_else() {
         let replica = answer.headers()["x-llmo-replica"].to_str().expect("text").to_owned();
         let route = answer.headers()[ROUTE].to_str().expect("text");
         assert!(route.contains(&format!("replica={replica}; usable=2/2")), "{route}");
-        assert!(route.starts_with("policy=power-of-two; because=better-of-two; ") && route.ends_with("attempts=1"), "{route}");
+        assert!(
+            route.starts_with("policy=power-of-two; because=better-of-two; ") && route.ends_with("attempts=1"),
+            "{route}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_aliases_and_fallbacks_are_named() {
-    let rules = ["name = \"open ai\"\nmodel = \"gpt-*\"\nto = \"away\"\nfallback = \"sim\"", "model = \"small\"\nto = \"sim\""];
+    let rules =
+        ["name = \"open ai\"\nmodel = \"gpt-*\"\nto = \"away\"\nfallback = \"sim\"", "model = \"small\"\nto = \"sim\""];
     let site = Site::with(1, SimOptions::default(), None, |config| {
         config.gateway.explain_route = true;
         config.routes = rules.iter().map(|rule| toml::from_str(rule).expect("a good rule")).collect();

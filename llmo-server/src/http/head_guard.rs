@@ -276,8 +276,7 @@ mod tests {
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
     const POST: &str = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n{\"a\":1}";
-    const CHUNKED: &str =
-        "POST / HTTP/1.1\r\ntransfer-encoding:  Chunked \r\n\r\n3\r\n\n\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nt: x\r\n\r\n";
+    const CHUNKED: &str = "POST / HTTP/1.1\r\ntransfer-encoding:  Chunked \r\n\r\n3\r\n\n\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nt: x\r\n\r\n";
 
     #[test]
     fn plain_requests_pass_one_behind_the_other() {

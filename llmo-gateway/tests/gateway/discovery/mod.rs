@@ -4,8 +4,8 @@ mod dns;
 #[cfg(unix)]
 mod docker;
 mod kubernetes;
-mod redis_server;
 mod limits;
+mod redis_server;
 mod registry;
 
 use std::time::{Duration, Instant};
