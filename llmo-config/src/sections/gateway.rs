@@ -102,7 +102,7 @@ impl Default for GatewayConfig {
             retry_budget_percent: 20,
             retry_budget_min: 3,
             hedge_percentile: 0,
-            max_concurrent: 512,
+            max_concurrent: 2_048,
             max_queued: 512,
             explain_route: false,
             max_queue_seconds: 30,
