@@ -1,7 +1,7 @@
 //! Spans to an OpenTelemetry collector: OTLP over HTTP, protobuf.
 //!
 //! A thread with a small runtime of its own collects and sends them, so that a collector that hangs costs spans and never
-//! requests: at most [`MAX_WAITING`] wait, the rest is counted. Names are those of OpenTelemetry's conventions for HTTP
+//! requests: at most `MAX_WAITING` wait, the rest is counted. Names are those of OpenTelemetry's conventions for HTTP
 //! and for generative AI; texts of users are never part of a span.
 
 use std::borrow::Cow;
