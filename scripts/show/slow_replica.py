@@ -51,7 +51,10 @@ class Late:
                 writer.write(data)
             writer.close()
 
-        await asyncio.gather(forth(), answers(), return_exceptions=True)
+        try:
+            await asyncio.gather(forth(), answers(), return_exceptions=True)
+        except asyncio.CancelledError:
+            pass
 
     def close(self):
         self.server.close()

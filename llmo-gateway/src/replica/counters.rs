@@ -15,6 +15,13 @@ static NEXT_SERIAL: AtomicU32 = AtomicU32::new(0);
 /// A replica that dies again sooner gets no more free retries: it flaps.
 const FREE_RETRIES_EVERY_MS: u64 = 10_000;
 
+/// Its first token may be waited for as at any other.
+const NO_TRIAL: u64 = u64::MAX;
+/// It was too slow, and nobody has tried it since.
+const UNTRIED: u64 = 0;
+/// A request that tries it and has come to nothing by then may have been cancelled.
+const TRIAL_MS: u64 = 2_000;
+
 /// One upstream. Lives as long as the gateway knows it; snapshots share it.
 ///
 /// What changes with every request is counted here, in atomics; what changes seldom is in the
@@ -39,6 +46,7 @@ pub struct Replica {
     heard_ms: AtomicU64,
     free_retries: AtomicU32,
     died_ms: AtomicU64,
+    trial_ms: AtomicU64,
     check: Notify,
     down: watch::Sender<bool>,
 }
@@ -70,6 +78,7 @@ impl Replica {
             heard_ms: AtomicU64::new(0),
             free_retries: AtomicU32::new(0),
             died_ms: AtomicU64::new(0),
+            trial_ms: AtomicU64::new(NO_TRIAL),
             check: Notify::new(),
             down: watch::Sender::new(false),
         }
@@ -268,6 +277,30 @@ impl Replica {
         self.free_retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
+    /// It was too slow: from now on one request at a time, until one shows that it is quick again.
+    pub(super) fn put_on_trial(&self) {
+        self.trial_ms.store(UNTRIED, Ordering::Relaxed);
+    }
+
+    /// A first token came quickly.
+    pub(super) fn passed_trial(&self) {
+        // As in `count_success`.
+        if self.trial_ms.load(Ordering::Relaxed) != NO_TRIAL {
+            self.trial_ms.store(NO_TRIAL, Ordering::Relaxed);
+        }
+    }
+
+    /// May a request be sent there, as far as its trial goes? Whoever gets a yes is the one that tries it.
+    pub fn may_try(&self, now: Instant) -> bool {
+        let tried = self.trial_ms.load(Ordering::Relaxed);
+        if tried == NO_TRIAL {
+            return true;
+        }
+        let now = self.millis(now);
+        (tried == UNTRIED || now.saturating_sub(tried) > TRIAL_MS)
+            && self.trial_ms.compare_exchange(tried, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Is it down as of now?
     #[must_use]
     pub fn is_down(&self) -> bool {
@@ -336,6 +369,18 @@ mod tests {
         replica.set_down(false, now);
         replica.set_down(true, now + Duration::from_secs(20));
         assert_eq!(free(), 2);
+    }
+
+    #[test]
+    fn on_trial_one_request_at_a_time_goes_there() {
+        let (replica, now) = (replica(), Instant::now());
+        assert!(replica.may_try(now) && replica.may_try(now));
+        replica.put_on_trial();
+        assert!(replica.may_try(now));
+        assert!(!replica.may_try(now + Duration::from_secs(1)));
+        assert!(replica.may_try(now + Duration::from_secs(3)), "the first may have been cancelled");
+        replica.passed_trial();
+        assert!(replica.may_try(now) && replica.may_try(now));
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Policies look at latencies where they can, but not all of them, and a replica that is slow and empty still draws requests.
 //! So one whose first tokens come far later than those of the others is ejected like one that fails ([`Outlier`]): for a
-//! while, longer each time, and it comes back slowly.
+//! while, longer each time, and comes back with one request at a time until one shows that it is quick again.
 //!
 //! What is compared is what the prompt does not explain: a long prompt takes long everywhere, and more so where none of it is
 //! cached.
@@ -35,7 +35,7 @@ pub struct SlowOptions {
 
 impl Default for SlowOptions {
     fn default() -> Self {
-        Self { times: 3.0, margin: Duration::from_millis(200), samples: 5, samples_again: 2 }
+        Self { times: 3.0, margin: Duration::from_millis(200), samples: 5, samples_again: 1 }
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
         let slow = |ms, samples, before| is_slow(typical(ms, samples), &others, before, &options);
         assert!(slow(550, 5, false));
         assert!(!slow(550, 4, false), "too few to know");
-        assert!(slow(550, 2, true), "it has a record");
+        assert!(slow(550, 1, true), "it has a record");
         assert!(!slow(240, 16, false), "that may be chance");
         assert!(!is_slow(typical(1_300, 16), &[typical(500, 16)], false, &options), "they are all slow");
         assert!(!is_slow(typical(900, 16), &[], false, &options), "there is nobody to compare with");

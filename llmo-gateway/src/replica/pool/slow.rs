@@ -20,6 +20,7 @@ impl Pool {
         served.waits.record(wait, now);
         // Nearly all requests end here: only a slow one can show that its replica is.
         if wait <= options.margin {
+            replica.passed_trial();
             return;
         }
         let Some(own) = served.waits.typical(now) else { return };
@@ -28,15 +29,21 @@ impl Pool {
         let Some(place) = route.seats.place(replica.serial()) else { return };
         let left = route.seats.len() - 1;
         if left * 2 < route.seats.members().len() || !has_room(route, place, replica.in_flight()) {
+            // It is needed as it is.
+            replica.passed_trial();
             return;
         }
         let state = snapshot.replicas.iter().find(|state| Arc::ptr_eq(&state.replica, replica));
         let before = state.is_some_and(|state| state.health.outlier.has_record(now, &self.outlier));
         let others: Vec<Typical> = others(route, place).filter_map(|(_, other)| other.waits.typical(now)).collect();
         if !is_slow(own, &others, before, &options) {
+            if others.iter().any(|other| other.samples >= options.samples) {
+                replica.passed_trial();
+            }
             return;
         }
         if let Some(length) = self.eject(replica, now) {
+            replica.put_on_trial();
             if let Some(state) = state {
                 state.served.iter().for_each(|served| served.waits.clear());
             }
