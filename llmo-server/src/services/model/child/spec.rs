@@ -43,6 +43,7 @@ impl Spec {
     }
 
     /// With what was decided about this load.
+    #[cfg(feature = "llama-cpp")]
     pub(in super::super) fn on(mut self, decided: Terms) -> Self {
         if let Self::Gguf { terms, .. } = &mut self {
             *terms = LoadTerms(decided);
