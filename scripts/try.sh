@@ -118,8 +118,14 @@ every_container_is_well() {
     # s3-bucket has done its work.
     ! grep -vE '^running|^exited Exited \(0\)' <<<"$told" >/dev/null && ! has -E '\(unhealthy\)|\(health: starting\)' <<<"$told"
 }
+# One that has just started has to scrape them first.
 prometheus_has_all() {
-    ask -m 30 "http://127.0.0.1:$(container_setting PROMETHEUS_PORT 9090)/api/v1/query" --data-urlencode 'query=count(up == 0) or vector(0)' | has '"0"\]'
+    local limit=$((SECONDS + 30)) url
+    url=http://127.0.0.1:$(container_setting PROMETHEUS_PORT 9090)/api/v1/query
+    until ask -m 30 "$url" --data-urlencode 'query=count(count by (job) (up{job=~"gateway|model-service|cache-service|storage-service"} == 1))' | has '"4"\]'; do
+        [ $SECONDS -lt $limit ] || return 1
+        sleep 1
+    done
 }
 
 tell_tried() {
