@@ -487,7 +487,10 @@ clean_containers() {
     ! image_is_there || "$DOCKER" image rm "$IMAGE" >/dev/null 2>&1 || note "%s stays: others use it" "$IMAGE"
     if [ -r "$IMAGES_ENV" ]; then
         while IFS='=' read -r name image; do
-            [[ $name != *_IMAGE ]] || "$DOCKER" image rm "$image" >/dev/null 2>&1 || note "%s stays: others use it" "$image"
+            # Not all of those that are named have been made.
+            if [[ $name == *_IMAGE ]] && "$DOCKER" image inspect "$image" >/dev/null 2>&1; then
+                "$DOCKER" image rm "$image" >/dev/null 2>&1 || note "%s stays: others use it" "$image"
+            fi
         done < <(sort -u -t '=' -k2 "$IMAGES_ENV")
     fi
     rm -rf "${RUN_DIR:?}"/{bin,settings.env,up.log,down.log,pull.log} "$IMAGES_ENV" "$CONTAINERS_ENV"
