@@ -195,9 +195,8 @@ impl Dispatcher {
         let why = Cell::new(self.policy.reason());
         let mut context = PickContext::first(Instant::now()).without(tried).of(&errand.prompt).telling(&why);
         context.tokens = errand.work.prompt.saturating_add(errand.work.output * Claim::WRITING);
-        let choose = |context: &PickContext<'_>| {
-            policy::choose(self.policy.as_ref(), &route.seats, context, &mut Rng::new())
-        };
+        let choose =
+            |context: &PickContext<'_>| policy::choose(self.policy.as_ref(), &route.seats, context, &mut Rng::new());
         let mut index = choose(&context)?;
         if let Some(slow) = route.seats.get(index).filter(|seat| !seat.replica.may_try(context.now)) {
             // One that was too slow lately has the request that tries it; better there than nowhere.
