@@ -20,6 +20,9 @@ pub enum GatewayError {
         "gateway.limits_backend is redis, and cache.redis_url is not usable: {0}; it looks like redis://127.0.0.1:6379/0"
     )]
     Limits(String),
+    /// The API keys can't be read.
+    #[error("gateway.keys_file: {0}")]
+    Keys(String),
     /// Upstreams, routes or discovery are configured in a way that can't work.
     #[error("{0}")]
     Discovery(String),

@@ -13,6 +13,7 @@
 //! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
 //! * [`admission`]: who may begin, who waits, who is refused: limits, queue and fairness.
 //! * [`provider`]: where replicas and rules come from while the gateway runs (files, DNS, Docker, …).
+//! * [`keys`]: who may ask at all.
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
 //! * [`tls`]: certificates from files or from an authority.
@@ -24,6 +25,7 @@ pub mod dashboard;
 mod error;
 mod gateway;
 pub mod health;
+pub mod keys;
 pub mod layered;
 pub mod layers;
 pub mod local;

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::tls::Secured;
-use crate::{Gateway, GatewayError, dashboard, routing};
+use crate::{Gateway, GatewayError, dashboard, keys, routing};
 
 /// Longest wait for the first health checks before requests are taken.
 const FIRST_CHECKS: Duration = Duration::from_secs(1);
@@ -99,6 +99,9 @@ impl Gateway {
         let https_port = listeners.api.local_addr()?.port();
         let secured = Secured::start(&self.config().tls, listeners.plain, https_port, limits, &metrics)?;
         serving.tls = secured.as_ref().map(|secured| secured.tls().clone());
+        if let Some(look) = secured.as_ref().and_then(Secured::look) {
+            self.sources().reloads.certificates(Arc::clone(look));
+        }
         let _checks = self.start_checks()?;
         self.first_checks(FIRST_CHECKS).await;
 
@@ -113,11 +116,16 @@ impl Gateway {
         });
         log_address("gateway", &listeners.api);
         let status = llmo_server::services::model::status_route(self.models());
-        let mut options = FrontendOptions::new(limits, metrics);
+        let mut options = FrontendOptions::new(limits, metrics.clone());
         options.explain_route = self.config().gateway.explain_route;
-        options.tenant_from = self.config().gateway.tenant_from;
+        options.tenant_from = keys::tenant_from(&self.config().gateway);
         let router = frontend::router_with(self.models(), options, status);
         let router = router.layer(from_fn_with_state(self.sources().routes.clone(), routing::remember));
+        // Outermost: a rule may look at the tenant, whom the key tells.
+        let router = match self.keys() {
+            Some(ring) => keys::guard::guarded(router, Arc::clone(ring), metrics),
+            None => router,
+        };
         let served = http::serve(listeners.api, router, serving, shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();

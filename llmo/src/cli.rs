@@ -80,6 +80,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: ConfigAction,
     },
+    /// API keys of the gateway
+    Key {
+        #[command(subcommand)]
+        action: KeyAction,
+    },
     /// Look for what is wrong on this machine, and say how to cure it
     Doctor(DoctorArgs),
     /// Ask a service of this machine whether it is ready; exit status 0 if it is (for containers)
@@ -236,6 +241,30 @@ pub(crate) enum ConfigAction {
         /// Its key, e.g. gateway.port
         key: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Make a key: it is printed once, and its hash goes into the gateway's file of keys
+    New(NewKeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArgs {
+    /// What people call it, e.g. alice-laptop
+    pub(crate) name: String,
+    /// Whose requests these are, for queues, limits and caches (otherwise the name)
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// Only these models, e.g. --model smollm2-135m,qwen* (otherwise all)
+    #[arg(long = "model", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) models: Vec<String>,
+    /// When it ends: 2027-01-31, or 2027-01-31T12:00:00Z (otherwise never)
+    #[arg(long, value_name = "DAY")]
+    pub(crate) expires: Option<String>,
+    /// The file of keys (otherwise gateway.keys_file; where that is not set, the entry is only printed)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod healthcheck;
+pub(crate) mod key;
 pub(crate) mod library;
 pub(crate) mod ps;
 pub(crate) mod pull;
