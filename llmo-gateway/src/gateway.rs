@@ -22,6 +22,7 @@ use crate::pulling::{Fetch, PullingModels};
 use crate::replica::{Connect, OutlierOptions, Phase, Pool, Replica};
 use crate::router::{Dispatcher, RoutedModels, RouterOptions};
 use crate::routing::{RouteMetrics, Routes, RuledModels};
+use crate::usage::{Ledger, LedgeredModels};
 use crate::{GatewayError, layers, policy, upstream};
 
 /// A gateway over the upstreams of a configuration. It knows its replicas only after their first health checks: see
@@ -35,6 +36,8 @@ pub struct Gateway {
     keys: Option<(Arc<KeyRing>, Sink)>,
     /// Where the configuration itself says what is wanted.
     configured: Sink,
+    /// Where usage is written down, if it is.
+    ledger: Option<Ledger>,
     reload: Option<Loaded>,
 }
 
@@ -122,8 +125,13 @@ impl Gateway {
         let layered = LayeredModels::new(sources.models.clone(), wrap);
         let usable = move |model: &str| pool.snapshot().route(model).is_some_and(|route| !route.seats.is_empty());
         let ruled = RuledModels::new(layered, routes, Box::new(usable), sources.route_metrics.clone());
-        let models = Arc::new(MeteredModels::new(ruled, Arc::clone(&sources.traffic)));
-        Ok(Self { config: config.clone(), models, sources, local: None, keys, configured, reload: None })
+        let metered = MeteredModels::new(ruled, Arc::clone(&sources.traffic));
+        let ledger = open_ledger(config)?;
+        let models: Arc<dyn Models> = match &ledger {
+            Some(ledger) => Arc::new(LedgeredModels::new(metered, ledger.clone())),
+            None => Arc::new(metered),
+        };
+        Ok(Self { config: config.clone(), models, sources, local: None, keys, configured, ledger, reload: None })
     }
 
     /// The configuration it was made from.
@@ -142,6 +150,12 @@ impl Gateway {
     #[must_use]
     pub fn keys(&self) -> Option<&Arc<KeyRing>> {
         self.keys.as_ref().map(|(ring, _)| ring)
+    }
+
+    /// Where usage is written down, if it is.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
     /// The replicas.
@@ -169,6 +183,9 @@ impl Gateway {
                 registry.register("llmo_limits_local", help, allowance.counted_locally().clone());
             }
         });
+        if let Some(ledger) = &self.ledger {
+            metrics.register(|registry| ledger.metrics().register(registry));
+        }
         if let Some((cache, stats)) = &self.sources.cache {
             metrics.register(|registry| registry.register_collector(Box::new(CacheMetrics(Arc::clone(stats)))));
             llmo_server::metrics::cache::observe(metrics, Arc::clone(cache));
@@ -248,4 +265,14 @@ fn open_keys(config: &Config, board: &Board) -> Result<Option<(Arc<KeyRing>, Sin
     let sink = board.add("keys");
     sink.publish(Desired::default()).map_err(GatewayError::Keys)?;
     Ok(Some((Arc::new(ring), sink)))
+}
+
+fn open_ledger(config: &Config) -> Result<Option<Ledger>, GatewayError> {
+    let path = &config.gateway.usage_file;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let most_bytes = config.gateway.usage_file_mb.max(1) << 20;
+    let opened = Ledger::open(path, most_bytes);
+    opened.map(Some).map_err(|source| GatewayError::Usage { path: path.clone(), source })
 }

@@ -16,6 +16,7 @@
 //! * [`keys`]: who may ask at all.
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
+//! * [`usage`]: who used how many tokens, written down.
 //! * [`tls`]: certificates from files or from an authority.
 //! * [`local`]: models of this process as a replica. [`pulling`]: fetching more of them.
 //! * [`Gateway`]: all of it together; [`run`]: as a process.
@@ -42,6 +43,7 @@ mod test_models;
 pub mod tls;
 pub mod upstream;
 pub mod upstream_url;
+pub mod usage;
 
 pub use error::GatewayError;
 pub use gateway::Gateway;

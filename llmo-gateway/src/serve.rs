@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::tls::Secured;
-use crate::{Gateway, GatewayError, dashboard, keys, routing};
+use crate::{Gateway, GatewayError, dashboard, keys, routing, usage};
 
 /// Longest wait for the first health checks before requests are taken.
 const FIRST_CHECKS: Duration = Duration::from_secs(1);
@@ -121,12 +121,19 @@ impl Gateway {
         options.tenant_from = keys::tenant_from(&self.config().gateway);
         let router = frontend::router_with(self.models(), options, status);
         let router = router.layer(from_fn_with_state(self.sources().routes.clone(), routing::remember));
+        let router = match self.ledger() {
+            Some(ledger) => router.layer(from_fn_with_state(ledger.clone(), usage::request::around)),
+            None => router,
+        };
         // Outermost: a rule may look at the tenant, whom the key tells.
         let router = match self.keys() {
             Some(ring) => keys::guard::guarded(router, Arc::clone(ring), metrics),
             None => router,
         };
         let served = http::serve(listeners.api, router, serving, shutdown).await;
+        if let Some(ledger) = self.ledger() {
+            ledger.flush().await;
+        }
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();
         if let Some(admin) = admin

@@ -85,6 +85,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: KeyAction,
     },
+    /// Who used how many tokens, from the gateway's ledger (gateway.usage_file)
+    Usage(UsageArgs),
     /// Look for what is wrong on this machine, and say how to cure it
     Doctor(DoctorArgs),
     /// Ask a service of this machine whether it is ready; exit status 0 if it is (for containers)
@@ -265,6 +267,33 @@ pub(crate) struct NewKeyArgs {
     /// The file of keys (otherwise gateway.keys_file; where that is not set, the entry is only printed)
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// By what it is added up
+    #[arg(long, value_enum, default_value_t = UsageBy::Tenant)]
+    pub(crate) by: UsageBy,
+    /// Only what ended since: 24h, 7days, 2026-11-01, 2026-11-01T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// The ledger (otherwise gateway.usage_file); files that were put aside from it are read too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// By what usage is added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UsageBy {
+    /// Who asked
+    Tenant,
+    /// Which model answered
+    Model,
+    /// The day (UTC)
+    Day,
 }
 
 #[derive(Debug, Args)]

@@ -62,6 +62,7 @@ fn run(cli: &Cli) -> Result {
     let loaded = load(&cli.settings)?;
     match &cli.command {
         Command::Key { action } => return commands::key::run(action, &loaded.config),
+        Command::Usage(arguments) => return commands::usage::run(arguments, &loaded.config),
         Command::Config { action } => return commands::config::run(action, &loaded),
         Command::Doctor(arguments) => return doctor::run(arguments, &loaded.config),
         _ => {}
@@ -93,6 +94,7 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
         Command::Healthcheck(arguments) => commands::healthcheck::run(arguments, config).await,
         Command::Config { .. }
         | Command::Key { .. }
+        | Command::Usage(_)
         | Command::Doctor(_)
         | Command::Completions { .. }
         | Command::Man { .. }

@@ -69,6 +69,10 @@ pub struct GatewayConfig {
     /// File of API keys; only requests that carry one of them are answered then. Read again when it changes. Empty: everybody
     /// who reaches the port may ask.
     pub keys_file: PathBuf,
+    /// File with a line for each request that was answered: who used how many tokens of which model. Empty: none.
+    pub usage_file: PathBuf,
+    /// At this size, in MiB, it is put aside, and another begun. Nothing is deleted.
+    pub usage_file_mb: u64,
     /// Who a request belongs to where tenants take turns, have limits, and answers are cached for each. With `keys_file` the
     /// key says it.
     pub tenant_from: TenantFrom,
@@ -112,6 +116,8 @@ impl Default for GatewayConfig {
             explain_route: false,
             max_queue_seconds: 30,
             keys_file: PathBuf::new(),
+            usage_file: PathBuf::new(),
+            usage_file_mb: 64,
             tenant_from: TenantFrom::Header,
             tenant_weights: BTreeMap::new(),
             tenant_tokens_per_minute: 0,

@@ -14,3 +14,4 @@ pub(crate) mod show;
 #[cfg(feature = "llama-cpp")]
 pub(crate) mod tune;
 pub(crate) mod up;
+pub(crate) mod usage;
