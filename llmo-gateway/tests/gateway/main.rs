@@ -23,6 +23,7 @@ mod reload_now;
 mod resilience;
 mod router;
 mod rules;
+mod seeded;
 mod service;
 mod site;
 mod slow;
