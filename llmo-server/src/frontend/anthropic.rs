@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use llmo_core::model::{Prompt, TokenizeOptions};
 use llmo_core::{GenerateRequest, Model, ModelError};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer::answer;
 use super::body::Json;
@@ -36,7 +36,7 @@ pub(super) async fn count_tokens(
     for job in call.jobs {
         tokens += context.in_time("while tokenizing", count(model.as_ref(), job)).await?;
     }
-    Ok(axum::Json(json!({"input_tokens": tokens})))
+    Ok(axum::Json(messages::counted(tokens)))
 }
 
 /// The tokens of a conversation as the model reads it. Where the model can't render its template, those of its texts

@@ -1,7 +1,7 @@
 //! What models say becomes answers and streams.
 
-use llmo_core::model::{Delta, Finish, Load, RunningModel, Usage};
-use llmo_core::{Embeddings, Event, ModelInfo};
+use llmo_core::model::{Delta, Finish, Load, PullProgress, RunningModel, Usage};
+use llmo_core::{Embeddings, Event, ModelError, ModelInfo};
 use llmo_server::dialect::anthropic::MessageReply;
 use llmo_server::dialect::openai::chat::ChatReply;
 use llmo_server::dialect::openai::completions::CompletionReply;
@@ -158,6 +158,46 @@ fn vectors_become_embedding_answers() {
         let answer = json!(EmbedAnswer::new(vectors(), "minilm-l6", encoding));
         expect(&dir("openai/embeddings").join(format!("{name}.answer.json")), &format!("{answer:#}\n"));
     }
+}
+
+#[test]
+fn vectors_become_ollama_answers() {
+    let mut vectors = Embeddings::new(vec![vec![0.6, -0.8], vec![1.0, 0.0]], Usage::new(7, 0));
+    let answer = ollama::embed::answer("minilm-l6", &vectors, 1_234_567);
+    expect(&dir("ollama/embed").join("many.answer.json"), &format!("{answer:#}\n"));
+    vectors.vectors.truncate(1);
+    let answer = ollama::embed::answer_old(&vectors);
+    expect(&dir("ollama/embeddings").join("one.answer.json"), &format!("{answer:#}\n"));
+}
+
+/// A pull's steps, and how it ended if not well.
+#[derive(Deserialize)]
+struct Fetched {
+    steps: Vec<PullProgress>,
+    corrupt: Option<String>,
+}
+
+#[test]
+fn pulls_are_told_line_by_line() {
+    let dir = dir("ollama/pull");
+    for (name, fetched) in inputs(&dir, ".steps.json") {
+        let fetched: Fetched = serde_json::from_str(&fetched).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let corrupt = |reason| ModelError::Corrupt { model: "smollm2-135m".into(), reason };
+        let end = match fetched.corrupt.map(corrupt) {
+            Some(error) => ollama::error::body(&error.into()),
+            None => ollama::pull::success(),
+        };
+        let lines = fetched.steps.iter().map(ollama::pull::progress).chain([end]);
+        let stream: Vec<u8> = lines.flat_map(|value| ollama::line(&value)).collect();
+        expect(&dir.join(format!("{name}.stream.txt")), &String::from_utf8(stream).unwrap());
+    }
+    expect(&dir.join("whole.answer.json"), &format!("{:#}\n", ollama::pull::success()));
+}
+
+#[test]
+fn counts_of_tokens_are_told() {
+    let answer = anthropic::messages::counted(42);
+    expect(&dir("anthropic/count").join("plain.answer.json"), &format!("{answer:#}\n"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! * requests: `NAME.request.json` is what a client sends, `NAME.core.txt` what it becomes (or the error's body).
 //! * answers: `NAME.events.json` is what models say, `NAME.answer.json` and `NAME.stream.txt` what clients get.
+//! * pulls: `NAME.steps.json` is what is done, `NAME.stream.txt` what clients are told of it.
 //! * errors: one file a dialect with the body of every fault.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p llmo-server --test golden` writes the expected files anew; read the diff.

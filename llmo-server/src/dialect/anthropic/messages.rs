@@ -3,7 +3,7 @@
 use llmo_core::GenerateRequest;
 use llmo_core::model::{Constraint, Prompt, SamplingParams};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json as object};
 
 use super::content::{self, Block, WireMessage};
 use super::tools::{self, WireChoice, WireTool};
@@ -78,6 +78,12 @@ pub fn parse(body: &[u8]) -> Result<Call, Fault> {
 /// As for [`parse`], but for a missing `max_tokens`.
 pub fn parse_count(body: &[u8]) -> Result<Call, Fault> {
     translate(json::parse(body)?)
+}
+
+/// The answer of `/v1/messages/count_tokens`.
+#[must_use]
+pub fn counted(tokens: usize) -> Value {
+    object!({"input_tokens": tokens})
 }
 
 fn translate(wire: WireRequest) -> Result<Call, Fault> {
