@@ -117,8 +117,12 @@ impl Gateway {
         options.explain_route = self.config().gateway.explain_route;
         options.tenant_from = self.config().gateway.tenant_from;
         let router = frontend::router_with(self.models(), options, status);
-        let router = router.layer(from_fn_with_state(self.sources().routes.clone(), routing::remember));
-        let served = http::serve(listeners.api, router, serving, shutdown).await;
+        let routes = &self.sources().routes;
+        let app = router.around(
+            |direct| routing::remembering(direct, routes.clone()),
+            |router| router.layer(from_fn_with_state(routes.clone(), routing::remember)),
+        );
+        let served = http::serve(listeners.api, app, serving, shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();
         if let Some(admin) = admin

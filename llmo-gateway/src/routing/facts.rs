@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use llmo_config::TenantFrom;
 use llmo_server::frontend::tenant_of;
+use llmo_server::http::Direct;
 
 use super::Routes;
 
@@ -53,11 +54,22 @@ impl Facts {
 
 /// The middleware that remembers a request's facts while its handler runs, if any rule wants them.
 pub async fn remember(State(routes): State<Routes>, request: Request, next: Next) -> Response {
-    let table = routes.table();
-    if !table.looks_at_facts() {
-        return next.run(request).await;
+    match wanted(&routes, &request) {
+        Some(facts) => facts.during(next.run(request)).await,
+        None => next.run(request).await,
     }
-    let facts = Facts::of(request.uri().path(), request.headers(), table.headers(), routes.tenant_from());
-    drop(table);
-    facts.during(next.run(request)).await
+}
+
+/// The same around a handler that no router leads to.
+pub fn remembering(inner: Direct, routes: Routes) -> Direct {
+    Arc::new(move |request| match wanted(&routes, &request) {
+        Some(facts) => Box::pin(facts.during(inner(request))),
+        None => inner(request),
+    })
+}
+
+fn wanted(routes: &Routes, request: &Request) -> Option<Facts> {
+    let table = routes.table();
+    let facts = || Facts::of(request.uri().path(), request.headers(), table.headers(), routes.tenant_from());
+    table.looks_at_facts().then(facts)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
 use llmo_config::TenantFrom;
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) lifecycle: Lifecycle,
     /// Missing only where no layer has begun one.
     pub(super) record: Option<AccessRecord>,
+    /// Do other answers share the connection?
+    pub(super) multiplexed: bool,
     /// Does the caller want to know why this replica was chosen?
     pub(super) explain_route: bool,
 }
@@ -91,6 +93,7 @@ impl FromRequestParts<Arc<Frontend>> for Context {
             cache: cache_use(&parts.headers),
             lifecycle: parts.extensions.get().cloned().unwrap_or_default(),
             record: parts.extensions.get().cloned(),
+            multiplexed: parts.version == Version::HTTP_2,
             explain_route: frontend.options.explain_route || wants_route(&parts.headers),
         })
     }

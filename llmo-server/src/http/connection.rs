@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Version};
@@ -17,13 +16,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
-use tower::ServiceExt;
 
 use super::activity::{Activity, RequestGuard, Waiting};
 use super::head_guard::HeadGuard;
 use super::socket::{self, Socket};
 use super::transport::Transport;
-use super::{AccessRecord, Lifecycle, ServeOptions};
+use super::{AccessRecord, App, Lifecycle, ServeOptions};
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(1);
@@ -56,7 +54,7 @@ pub(super) fn builder(options: &ServeOptions) -> auto::Builder<TokioExecutor> {
 /// Serves a connection until it ends, its client is too slow, or the server is gone.
 pub(super) async fn run(
     stream: TcpStream,
-    app: Router,
+    app: App,
     builder: Arc<auto::Builder<TokioExecutor>>,
     options: Arc<ServeOptions>,
     lifecycle: Lifecycle,
@@ -83,7 +81,7 @@ pub(super) async fn run(
             }
             let app = app.clone();
             async move {
-                let mut response = app.oneshot(request.map(Body::new)).await?;
+                let mut response = app.answer(request.map(Body::new)).await;
                 let record = response.extensions_mut().remove::<AccessRecord>();
                 Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard, _record: record }))
             }
