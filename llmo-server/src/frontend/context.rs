@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::{HeaderValue, Version};
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
+use http::{HeaderValue, Version};
 use llmo_config::TenantFrom;
 use llmo_core::model::{CacheUse, Origin};
 use llmo_core::{GenerateRequest, ModelError};
@@ -46,6 +46,7 @@ impl Context {
         request.priority = self.priority;
         request.deadline = Some(self.deadline);
         request.cache = self.cache;
+        request.explain = self.explain_route;
         if let Some(trace) = self.record.as_ref().map(|record| &record.work().trace) {
             request.traceparent = Some(trace.traceparent());
             request.tracestate = trace.tracestate().map(|state| state.to_string());

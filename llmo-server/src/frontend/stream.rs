@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::FrontendOptions;
 use super::context::Context;
+use super::handover;
 use super::merge::Merged;
 use super::outlet::{self, Closed, Outlet};
-use super::handover;
 use crate::dialect::{Reply, openai};
 use crate::fault::Fault;
 use crate::http::panics;
