@@ -156,7 +156,7 @@ start_monitoring() {
                 "$(t 'choose another: %s=PORT ./run_microservices.sh run --monitoring' "$variable")" \
                 "$(t "or, if it is Debian's own service: sudo systemctl disable --now %s" "${COMMAND[0]}")"
         fi
-        setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$RUN_DIR/$name.log" 2>&1 9>&- &
+        detach "$RUN_DIR/$name.log" "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}"
         echo $! >"$RUN_DIR/$name.supervisor.pid"
     done
     local limit=$((SECONDS + 30))

@@ -6,6 +6,9 @@
 # run/NAME.log              its output
 # run/model-services.toml   the model services, for the gateway: it reads the file again when it changes
 
+# shellcheck source=scripts/detach.sh
+. "$ROOT/scripts/detach.sh"
+
 RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
 BIN_DIR=${LLMO_BIN_DIR:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
 SERVICES=(storage-service cache-service model-service gateway)
@@ -151,7 +154,7 @@ start_service() {
     local name=$1 log=$RUN_DIR/$1.log COMMAND
     service_command "$name"
     if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt "$LOG_LIMIT_BYTES" ]; then mv "$log" "$log.1"; fi
-    setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$log" 2>&1 9>&- &
+    detach "$log" "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}"
     echo $! >"$RUN_DIR/$name.supervisor.pid"
 }
 
