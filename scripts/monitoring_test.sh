@@ -77,26 +77,41 @@ others+=($!)
 for name in "${SERVICES[@]}"; do start_service "$name"; done
 wait_ready
 start_monitoring
+prometheus=http://127.0.0.1:$PROMETHEUS_PORT alertmanager=http://127.0.0.1:$ALERTMANAGER_PORT
+
+say "Who may ask"
+status_of() { curl -s -m 5 -o /dev/null -w '%{http_code}' "$@"; }
+refuses() { [ "$(status_of "$1")$(status_of -u admin:admin "$1")$(status_of -u "admin:$(cat "$2")" "$1")" = 401401200 ]; }
+# Each has a password of its own: the other's does not open it.
+refuses_the_other() { [ "$(status_of -u "admin:$(cat "$MONITORING_SECRETS/alertmanager_password")" "$prometheus/api/v1/query?query=up")" = 401 ]; }
+closed_to_others() { [ "$(stat -c %a "$MONITORING_SECRETS")" = 700 ]; }
+no_argument() { ! grep -lF -f <(cat "$MONITORING_SECRETS"/*_password) /proc/[0-9]*/cmdline 2>/dev/null | grep . >&2; }
+verdict "Prometheus wants its password" refuses "$prometheus/api/v1/query?query=up" "$MONITORING_SECRETS/prometheus_password"
+verdict "Alertmanager wants its password" refuses "$alertmanager/api/v2/alerts" "$MONITORING_SECRETS/alertmanager_password"
+verdict "neither opens with the other's" refuses_the_other
+verdict "the passwords are closed to other users" closed_to_others
+verdict "and are no program's argument" no_argument
+start_monitoring >/dev/null
+verdict "a second start keeps them" refuses "$prometheus/api/v1/query?query=up" "$MONITORING_SECRETS/prometheus_password"
+
 # In this run's copies only.
 sed -i -E 's/(scrape_interval|evaluation_interval|refresh_interval): .*/\1: 1s/; s/scrape_timeout: .*/scrape_timeout: 1s/' \
     "$MONITORING_DIR/prometheus/prometheus.yml"
 sed -i -E 's/^( +)for: .*/\1for: 3s/' "$MONITORING_DIR/prometheus/rules/alerts.yml"
 kill -HUP "$(cat "$RUN_DIR/prometheus.pid")"
 
-prometheus=http://127.0.0.1:$PROMETHEUS_PORT alertmanager=http://127.0.0.1:$ALERTMANAGER_PORT
-
 say "Load, and everything that the dashboards ask for"
 verdict "every target is up, every expression returns data, every exposition is clean" \
-    python3 tests/monitoring/live.py "http://127.0.0.1:$API_PORT" "$prometheus" 20 "${without[@]}"
+    python3 tests/monitoring/live.py "http://127.0.0.1:$API_PORT" "$prometheus" "$MONITORING_SECRETS/prometheus_password" 20 "${without[@]}"
 # How full this machine's disk is, is no matter of this test.
-quiet() { [ "$(amtool -o json --alertmanager.url="$alertmanager" alert query 'alertname!="DiskWillFill"')" = '[]' ]; }
+quiet() { [ "$(amtool -o json --http.config.file="$MONITORING_SECRETS/alertmanager_login.yml" --alertmanager.url="$alertmanager" alert query 'alertname!="DiskWillFill"')" = '[]' ]; }
 verdict "no alert without a fault" quiet
 
 # The supervisor is held, or it would start the service again before anybody notices.
 down() { kill -STOP "$(cat "$RUN_DIR/$1.supervisor.pid")"; kill -KILL "$(cat "$RUN_DIR/$1.pid")"; }
 back() { kill -CONT "$(cat "$RUN_DIR/$1.supervisor.pid")"; }
-fires() { python3 tests/monitoring/alert.py "$alertmanager" 40 "$@"; }
-ends() { python3 tests/monitoring/alert.py "$alertmanager" 60 --gone "$@"; }
+fires() { python3 tests/monitoring/alert.py "$alertmanager" "$MONITORING_SECRETS/alertmanager_password" 40 "$@"; }
+ends() { python3 tests/monitoring/alert.py "$alertmanager" "$MONITORING_SECRETS/alertmanager_password" 60 --gone "$@"; }
 
 say "Fault: the storage service is killed"
 down storage-service
