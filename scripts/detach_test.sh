@@ -22,12 +22,8 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
-failed=0
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
-}
+# shellcheck source=scripts/testing.sh
+. scripts/testing.sh
 
 # As run_microservices.sh has it (9), as flock(1) hands its own on (3), and one beyond what bash's redirections have by name.
 exec 9>"$work/turn" 3>"$work/wrapper" 42>"$work/far"
@@ -39,8 +35,7 @@ flock -n 42
 service_command() { COMMAND=(sleep 300); }
 start_service quiet
 started+=("$(cat "$RUN_DIR/quiet.supervisor.pid")")
-limit=$((SECONDS + 10))
-until [ -s "$RUN_DIR/quiet.pid" ]; do [ $SECONDS -lt $limit ] || fail "the supervisor starts nothing"; sleep 0.05; done
+within 10 [ -s "$RUN_DIR/quiet.pid" ] || fail "the supervisor starts nothing"
 started+=("$(cat "$RUN_DIR/quiet.pid")")
 
 printf '#!/bin/sh\necho $$ >"%s/dockerd.pid"\nexec sleep 300\n' "$work" >"$work/bin/dockerd"
@@ -57,4 +52,4 @@ verdict "nor does the container engine" keeps_nothing "${started[2]}"
 exec 9>&- 3>&- 42>&-
 is_free() { flock -n "$1" true; }
 for lock in turn wrapper far; do verdict "the lock '$lock' is free when its holder ends" is_free "$work/$lock"; done
-[ $failed -eq 0 ]
+verdicts "started in the background"

@@ -141,8 +141,6 @@ monitor_port() {
     esac
 }
 
-port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
 # start_monitoring [mono]
 start_monitoring() {
     local name variable COMMAND wanted=(prometheus alertmanager node-exporter)

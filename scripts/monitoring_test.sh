@@ -12,15 +12,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
 export ROOT
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) MODEL_SERVICE_PORT=$(free_port) CACHE_SERVICE_PORT=$(free_port)
-STORAGE_SERVICE_PORT=$(free_port) REDIS_PORT=$(free_port) HOOK_PORT=$(free_port)
-PROMETHEUS_PORT=$(free_port) ALERTMANAGER_PORT=$(free_port) NODE_EXPORTER_PORT=$(free_port) REDIS_EXPORTER_PORT=$(free_port)
+# shellcheck source=scripts/testing.sh
+. scripts/testing.sh
+take_ports API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT REDIS_PORT HOOK_PORT
+take_ports PROMETHEUS_PORT ALERTMANAGER_PORT NODE_EXPORTER_PORT REDIS_EXPORTER_PORT
 LLMO_RUN_DIR=$(mktemp -d)
 REDIS_URL=redis://127.0.0.1:$REDIS_PORT/0 LLMO_CACHE__SERVICE_BACKEND=tiered
 ALERT_WEBHOOK_URL=http://127.0.0.1:$HOOK_PORT/
-export API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT LLMO_RUN_DIR REDIS_URL
-export LLMO_CACHE__SERVICE_BACKEND PROMETHEUS_PORT ALERTMANAGER_PORT NODE_EXPORTER_PORT REDIS_EXPORTER_PORT ALERT_WEBHOOK_URL
+export LLMO_RUN_DIR REDIS_URL LLMO_CACHE__SERVICE_BACKEND ALERT_WEBHOOK_URL
 
 without=(--without containers)
 if [ "${ENGINE:-sim}" = sim ]; then
@@ -38,19 +37,7 @@ fi
 # shellcheck source=scripts/monitoring.sh
 . scripts/monitoring.sh
 
-failed=0 others=()
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
-}
-
-within() { # within SECONDS COMMAND…: until it succeeds
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.2; done
-}
-
+others=()
 finish() {
     local pid
     stop_monitoring
@@ -144,5 +131,4 @@ say "Stop"
 stop_monitoring
 verdict "nothing of it runs" [ -z "$(running_monitors)" ]
 
-echo "monitoring: $failed failed"
-[ $failed -eq 0 ]
+verdicts monitoring

@@ -8,6 +8,8 @@
 
 # shellcheck source=scripts/detach.sh
 . "$ROOT/scripts/detach.sh"
+# shellcheck source=scripts/ports.sh
+. "$ROOT/scripts/ports.sh"
 
 RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
 BIN_DIR=${LLMO_BIN_DIR:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
@@ -273,8 +275,6 @@ write_model_services() {
     done >"$MODEL_SERVICES.new"
     mv "$MODEL_SERVICES.new" "$MODEL_SERVICES"
 }
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # Waits until a service on this port is ready.
 wait_service() { # NAME PORT
