@@ -80,6 +80,12 @@ verdict "the passwords are closed to other users" closed_to_others
 verdict "and are no program's argument" no_argument
 start_monitoring >/dev/null
 verdict "a second start keeps them" refuses "$prometheus/api/v1/query?query=up" "$MONITORING_SECRETS/prometheus_password"
+changed() {
+    echo "one of my own: \\ \" ' é" >"$MONITORING_SECRETS/alertmanager_password"
+    start_monitoring >/dev/null
+    refuses "$alertmanager/api/v2/alerts" "$MONITORING_SECRETS/alertmanager_password"
+}
+verdict "and takes one that was changed" changed
 
 # In this run's copies only.
 sed -i -E 's/(scrape_interval|evaluation_interval|refresh_interval): .*/\1: 1s/; s/scrape_timeout: .*/scrape_timeout: 1s/' \

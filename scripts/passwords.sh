@@ -16,7 +16,7 @@ monitoring_logins() {
     for name in prometheus alertmanager; do
         keep "${name}_password" "$(chance)"
         password=$(cat "$SECRETS_TO/${name}_password")
-        made_of="basic_auth: {username: admin, password: \"$password\"}"
+        made_of="basic_auth: {username: admin, password: '${password//\'/\'\'}'}"
         [ "$(cat "$SECRETS_TO/${name}_login.yml" 2>/dev/null)" != "$made_of" ] || [ ! -s "$SECRETS_TO/${name}_web.yml" ] || continue
         hash=$(python3 "$PASSWORDS_FROM/bcrypt.py" <<<"$password") || return 1
         # The file stays the same one: it may be mounted.
@@ -27,9 +27,10 @@ monitoring_logins() {
 
 # as_admin PASSWORD_FILE CURL_OPTION…: the password is no argument, which every process could read.
 as_admin() {
-    local file=$1
+    local password
+    password=$(sed 's/[\\"]/\\&/g' "$1")
     shift
-    curl -K <(printf 'user = "admin:%s"\n' "$(cat "$file")") "$@"
+    curl -K <(printf 'user = "admin:%s"\n' "$password") "$@"
 }
 
 PASSWORDS_FROM=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
