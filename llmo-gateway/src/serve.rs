@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::middleware::from_fn_with_state;
 use llmo_config::{Config, Loaded};
 use llmo_server::frontend::{self, FrontendOptions};
 use llmo_server::http::{self, ServeOptions};
@@ -116,12 +115,9 @@ impl Gateway {
         let mut options = FrontendOptions::new(limits, metrics);
         options.explain_route = self.config().gateway.explain_route;
         options.tenant_from = self.config().gateway.tenant_from;
-        let router = frontend::router_with(self.models(), options, status);
+        let app = frontend::router_with(self.models(), options, status);
         let routes = &self.sources().routes;
-        let app = router.around(
-            |direct| routing::remembering(direct, routes.clone()),
-            |router| router.layer(from_fn_with_state(routes.clone(), routing::remember)),
-        );
+        let app = app.layer(routing::remember(routes.clone()));
         let served = http::serve(listeners.api, app, serving, shutdown).await;
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName};
 use llmo_config::TenantFrom;
 use llmo_server::frontend::tenant_of;
-use llmo_server::http::Direct;
+use llmo_server::http::App;
 
 use super::Routes;
 
@@ -52,20 +52,12 @@ impl Facts {
     }
 }
 
-/// The middleware that remembers a request's facts while its handler runs, if any rule wants them.
-pub async fn remember(State(routes): State<Routes>, request: Request, next: Next) -> Response {
-    match wanted(&routes, &request) {
-        Some(facts) => facts.during(next.run(request)).await,
-        None => next.run(request).await,
+/// The layer that remembers a request's facts while its handler runs, if any rule wants them.
+pub fn remember(routes: Routes) -> impl Fn(Request, &App) -> BoxFuture<'static, Response> {
+    move |request, app| match wanted(&routes, &request) {
+        Some(facts) => Box::pin(facts.during(app.answer(request))),
+        None => app.answer(request),
     }
-}
-
-/// The same around a handler that no router leads to.
-pub fn remembering(inner: Direct, routes: Routes) -> Direct {
-    Arc::new(move |request| match wanted(&routes, &request) {
-        Some(facts) => Box::pin(facts.during(inner(request))),
-        None => inner(request),
-    })
 }
 
 fn wanted(routes: &Routes, request: &Request) -> Option<Facts> {

@@ -22,7 +22,7 @@ mod table;
 
 pub use chain::Chain;
 pub use compile::RouteError;
-pub use facts::{Facts, remember, remembering};
+pub use facts::{Facts, remember};
 pub use metrics::RouteMetrics;
 pub use models::{Routes, RuledModels};
 pub use pattern::Pattern;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
 use tower::{Service, ServiceExt};
@@ -19,41 +20,48 @@ pub type Direct = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + S
 
 /// Routes, and the handlers that stand before them. Clones are cheap, and the same.
 #[derive(Clone)]
-pub struct App {
-    /// For POST; few, so that looking at each is quicker than to hash the path.
-    posts: Arc<[(&'static str, Direct)]>,
-    router: Router,
+pub struct App(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Routes {
+        /// For POST; few, so that looking at each is quicker than to hash the path.
+        posts: Arc<[(&'static str, Direct)]>,
+        router: Router,
+    },
+    /// Something around all of another one.
+    Layered(Direct),
 }
 
 impl App {
     /// `router`, and before it `posts`: whoever answers POST at these paths. The router has them too, for other methods.
     #[must_use]
     pub fn new(posts: Vec<(&'static str, Direct)>, router: Router) -> Self {
-        Self { posts: posts.into(), router }
+        Self(Kind::Routes { posts: posts.into(), router })
     }
 
-    /// More routes, which have their own layers.
+    /// The same with something around it, which sees every request first.
     #[must_use]
-    pub fn merge(self, more: Router) -> Self {
-        Self { router: self.router.merge(more), ..self }
-    }
-
-    /// The same with something around every handler: `direct` around those, `router` around the routes.
-    #[must_use]
-    pub fn around(self, direct: impl Fn(Direct) -> Direct, router: impl FnOnce(Router) -> Router) -> Self {
-        let posts = self.posts.iter().map(|(path, handler)| (*path, direct(Arc::clone(handler)))).collect();
-        Self { posts, router: router(self.router) }
+    pub fn layer(
+        self,
+        around: impl Fn(Request, &Self) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Layered(Arc::new(move |request| around(request, &self))))
     }
 
     /// Answers a request.
-    pub async fn answer(&self, request: Request) -> Response {
-        let known = |request: &Request| self.posts.iter().find(|(path, _)| *path == request.uri().path());
-        match known(&request).filter(|_| *request.method() == Method::POST) {
-            Some((_, handler)) => handler(request).await,
-            None => match self.router.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+    pub fn answer(&self, request: Request) -> BoxFuture<'static, Response> {
+        match &self.0 {
+            Kind::Layered(around) => around(request),
+            Kind::Routes { posts, router } => {
+                let known = posts.iter().find(|(path, _)| *path == request.uri().path());
+                match known.filter(|_| *request.method() == Method::POST) {
+                    Some((_, handler)) => handler(request),
+                    None => Box::pin(
+                        router.clone().oneshot(request).map(|answer| answer.unwrap_or_else(|never| match never {})),
+                    ),
+                }
+            }
         }
     }
 }
@@ -74,8 +82,7 @@ impl Service<Request> for App {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let app = self.clone();
-        Box::pin(async move { Ok(app.answer(request).await) })
+        Box::pin(self.answer(request).map(Ok))
     }
 }
 
@@ -84,7 +91,6 @@ mod tests {
     use axum::body::Body;
     use axum::response::IntoResponse;
     use axum::routing::get;
-    use futures::FutureExt;
     use http::StatusCode;
 
     use super::*;
@@ -113,19 +119,10 @@ mod tests {
 
     #[tokio::test]
     async fn layers_are_around_both() {
-        let app = app().around(
-            |inner| {
-                Arc::new(move |request| {
-                    let answer = inner(request);
-                    async move { (StatusCode::ACCEPTED, answer.await.into_body()).into_response() }.boxed()
-                })
-            },
-            |router| {
-                router.layer(axum::middleware::map_response(async |response: Response| {
-                    (StatusCode::ACCEPTED, response.into_body()).into_response()
-                }))
-            },
-        );
+        let app = app().layer(|request, app| {
+            let answer = app.answer(request);
+            async move { (StatusCode::ACCEPTED, answer.await.into_body()).into_response() }.boxed()
+        });
         assert_eq!(ask(&app, Method::POST, "/a").await, (StatusCode::ACCEPTED, "direct".into()));
         assert_eq!(ask(&app, Method::GET, "/a").await, (StatusCode::ACCEPTED, "routed".into()));
     }
