@@ -24,6 +24,8 @@ mod body;
 mod chunked;
 mod connect;
 mod connection;
+#[cfg(test)]
+mod cost;
 mod error;
 mod exchange;
 mod framing;
