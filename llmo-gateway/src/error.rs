@@ -1,5 +1,7 @@
 //! Why a gateway can't start or go on.
 
+use std::path::PathBuf;
+
 use llmo_server::http::BindError;
 use llmo_server::wiring::WiringError;
 
@@ -20,6 +22,17 @@ pub enum GatewayError {
         "gateway.limits_backend is redis, and cache.redis_url is not usable: {0}; it looks like redis://127.0.0.1:6379/0"
     )]
     Limits(String),
+    /// The API keys can't be read.
+    #[error("gateway.keys_file: {0}")]
+    Keys(String),
+    /// The usage can't be written down.
+    #[error("gateway.usage_file: {}: {source}; leave it empty to write no usage", path.display())]
+    Usage {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Upstreams, routes or discovery are configured in a way that can't work.
     #[error("{0}")]
     Discovery(String),

@@ -12,15 +12,17 @@ use tokio::task::JoinSet;
 use crate::admission::{AdmissionOptions, Allowance, Gates};
 use crate::dashboard::{Address, Sources};
 use crate::health::{CheckIntervals, HttpProbe, MakeProbe, Probe, check_members};
+use crate::keys::{self, KeyRing, PermittedModels};
 use crate::layered::LayeredModels;
 use crate::local::LocalReplica;
 use crate::metrics::{AdmissionMetrics, CacheMetrics, MeteredModels, PoolMetrics, RouterMetrics};
 use crate::provider::sources;
-use crate::provider::{self, Board, Desired, Fleet, NamedProbe, ProviderMetrics, Sink};
+use crate::provider::{self, Board, Desired, Fleet, NamedProbe, ProviderMetrics, Reloads, Sink};
 use crate::pulling::{Fetch, PullingModels};
 use crate::replica::{Connect, OutlierOptions, Phase, Pool, Replica};
 use crate::router::{Dispatcher, RoutedModels, RouterOptions};
 use crate::routing::{RouteMetrics, Routes, RuledModels};
+use crate::usage::{Ledger, LedgeredModels};
 use crate::{GatewayError, layers, policy, upstream};
 
 /// A gateway over the upstreams of a configuration. It knows its replicas only after their first health checks: see
@@ -30,8 +32,12 @@ pub struct Gateway {
     models: Arc<dyn Models>,
     sources: Sources,
     local: Option<LocalReplica>,
+    /// Who may ask, if not everybody, and where what is wrong with their file is told.
+    keys: Option<(Arc<KeyRing>, Sink)>,
     /// Where the configuration itself says what is wanted.
     configured: Sink,
+    /// Where usage is written down, if it is.
+    ledger: Option<Ledger>,
     reload: Option<Loaded>,
 }
 
@@ -77,7 +83,8 @@ impl Gateway {
     }
 
     fn fetching(mut self, fetch: Fetch) -> Self {
-        self.models = Arc::new(PullingModels::new(self.models, fetch));
+        let all = PullingModels::new(self.models, fetch);
+        self.models = if self.keys.is_some() { Arc::new(PermittedModels::new(all)) } else { Arc::new(all) };
         self
     }
 
@@ -93,7 +100,8 @@ impl Gateway {
         let board = Board::new(ProviderMetrics::default());
         let configured = board.add("config");
         configured.publish(desired).map_err(GatewayError::Discovery)?;
-        let routes = Routes::new(board.wanted().borrow().table.clone(), config.gateway.tenant_from);
+        let keys = open_keys(config, &board)?;
+        let routes = Routes::new(board.wanted().borrow().table.clone(), keys::tenant_from(&config.gateway));
         let chosen = policy::from_config(&config.gateway);
         let (name, router) = (chosen.name(), RouterMetrics::default());
         let dispatcher =
@@ -109,6 +117,7 @@ impl Gateway {
             routes: routes.clone(),
             route_metrics: RouteMetrics::default(),
             board,
+            reloads: Reloads::default(),
             registry: sources::registry(config)?,
             api: Address { advertised: config.gateway.advertise.clone(), port: config.gateway.port },
         };
@@ -116,8 +125,13 @@ impl Gateway {
         let layered = LayeredModels::new(sources.models.clone(), wrap);
         let usable = move |model: &str| pool.snapshot().route(model).is_some_and(|route| !route.seats.is_empty());
         let ruled = RuledModels::new(layered, routes, Box::new(usable), sources.route_metrics.clone());
-        let models = Arc::new(MeteredModels::new(ruled, Arc::clone(&sources.traffic)));
-        Ok(Self { config: config.clone(), models, sources, local: None, configured, reload: None })
+        let metered = MeteredModels::new(ruled, Arc::clone(&sources.traffic));
+        let ledger = open_ledger(config)?;
+        let models: Arc<dyn Models> = match &ledger {
+            Some(ledger) => Arc::new(LedgeredModels::new(metered, ledger.clone())),
+            None => Arc::new(metered),
+        };
+        Ok(Self { config: config.clone(), models, sources, local: None, keys, configured, ledger, reload: None })
     }
 
     /// The configuration it was made from.
@@ -130,6 +144,18 @@ impl Gateway {
     #[must_use]
     pub fn models(&self) -> Arc<dyn Models> {
         Arc::clone(&self.models)
+    }
+
+    /// The API keys, if there have to be any.
+    #[must_use]
+    pub fn keys(&self) -> Option<&Arc<KeyRing>> {
+        self.keys.as_ref().map(|(ring, _)| ring)
+    }
+
+    /// Where usage is written down, if it is.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
     /// The replicas.
@@ -157,6 +183,9 @@ impl Gateway {
                 registry.register("llmo_limits_local", help, allowance.counted_locally().clone());
             }
         });
+        if let Some(ledger) = &self.ledger {
+            metrics.register(|registry| ledger.metrics().register(registry));
+        }
         if let Some((cache, stats)) = &self.sources.cache {
             metrics.register(|registry| registry.register_collector(Box::new(CacheMetrics(Arc::clone(stats)))));
             llmo_server::metrics::cache::observe(metrics, Arc::clone(cache));
@@ -170,6 +199,7 @@ impl Gateway {
     /// [`GatewayError::Client`]; [`GatewayError::Discovery`] for a source that can't work as configured.
     pub fn start_checks(&self) -> Result<JoinSet<()>, GatewayError> {
         let watched = self.watched()?;
+        self.sources.reloads.watch(&watched);
         let (board, routes) = (self.sources.board.clone(), self.sources.routes.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(check_members(Arc::clone(self.pool()), self.probe()?, CheckIntervals::from(&self.config.gateway)));
@@ -204,6 +234,10 @@ impl Gateway {
             };
             watched.push((sources::own_file(loaded, file, wants), self.configured.clone()));
         }
+        if let Some((ring, sink)) = &self.keys {
+            let interval = Duration::from_millis(self.config.discovery.file_interval_ms);
+            watched.push((sources::keys_file(ring, interval), sink.clone()));
+        }
         Ok(watched)
     }
 
@@ -219,4 +253,26 @@ impl Gateway {
         // Those that did not answer in time are checked on while the gateway serves.
         let _ = tokio::time::timeout(limit, checked).await;
     }
+}
+
+/// The keys that have to be good at the start; later a file that is no good changes nothing.
+fn open_keys(config: &Config, board: &Board) -> Result<Option<(Arc<KeyRing>, Sink)>, GatewayError> {
+    let file = &config.gateway.keys_file;
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let ring = KeyRing::open(file).map_err(GatewayError::Keys)?;
+    let sink = board.add("keys");
+    sink.publish(Desired::default()).map_err(GatewayError::Keys)?;
+    Ok(Some((Arc::new(ring), sink)))
+}
+
+fn open_ledger(config: &Config) -> Result<Option<Ledger>, GatewayError> {
+    let path = &config.gateway.usage_file;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let most_bytes = config.gateway.usage_file_mb.max(1) << 20;
+    let opened = Ledger::open(path, most_bytes);
+    opened.map(Some).map_err(|source| GatewayError::Usage { path: path.clone(), source })
 }

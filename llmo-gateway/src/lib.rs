@@ -13,8 +13,10 @@
 //! * [`health`]: asking upstreams how they are. [`upstream`], [`upstream_url`]: talking to them.
 //! * [`admission`]: who may begin, who waits, who is refused: limits, queue and fairness.
 //! * [`provider`]: where replicas and rules come from while the gateway runs (files, DNS, Docker, …).
+//! * [`keys`]: who may ask at all.
 //! * [`layers`], [`layered`]: cache, coalescing and limits around every model.
 //! * [`dashboard`], [`metrics`]: what people and Prometheus see.
+//! * [`usage`]: who used how many tokens, written down.
 //! * [`tls`]: certificates from files or from an authority.
 //! * [`local`]: models of this process as a replica. [`pulling`]: fetching more of them.
 //! * [`Gateway`]: all of it together; [`run`]: as a process.
@@ -24,6 +26,7 @@ pub mod dashboard;
 mod error;
 mod gateway;
 pub mod health;
+pub mod keys;
 pub mod layered;
 pub mod layers;
 pub mod local;
@@ -40,6 +43,7 @@ mod test_models;
 pub mod tls;
 pub mod upstream;
 pub mod upstream_url;
+pub mod usage;
 
 pub use error::GatewayError;
 pub use gateway::Gateway;

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::tls::Secured;
-use crate::{Gateway, GatewayError, dashboard, routing};
+use crate::{Gateway, GatewayError, dashboard, keys, routing, usage};
 
 /// Longest wait for the first health checks before requests are taken.
 const FIRST_CHECKS: Duration = Duration::from_secs(1);
@@ -98,6 +98,9 @@ impl Gateway {
         let https_port = listeners.api.local_addr()?.port();
         let secured = Secured::start(&self.config().tls, listeners.plain, https_port, limits, &metrics)?;
         serving.tls = secured.as_ref().map(|secured| secured.tls().clone());
+        if let Some(look) = secured.as_ref().and_then(Secured::look) {
+            self.sources().reloads.certificates(Arc::clone(look));
+        }
         let _checks = self.start_checks()?;
         self.first_checks(FIRST_CHECKS).await;
 
@@ -112,13 +115,24 @@ impl Gateway {
         });
         log_address("gateway", &listeners.api);
         let status = llmo_server::services::model::status_route(self.models());
-        let mut options = FrontendOptions::new(limits, metrics);
+        let mut options = FrontendOptions::new(limits, metrics.clone());
         options.explain_route = self.config().gateway.explain_route;
-        options.tenant_from = self.config().gateway.tenant_from;
+        options.tenant_from = keys::tenant_from(&self.config().gateway);
         let app = frontend::router_with(self.models(), options, status);
-        let routes = &self.sources().routes;
-        let app = app.layer(routing::remember(routes.clone()));
+        let app = app.layer(routing::remember(self.sources().routes.clone()));
+        let app = match self.ledger() {
+            Some(ledger) => app.layer(usage::request::around(ledger.clone())),
+            None => app,
+        };
+        // Outermost: a rule may look at the tenant, whom the key tells.
+        let app = match self.keys() {
+            Some(ring) => app.layer(keys::guard::guarding(Arc::clone(ring), metrics)),
+            None => app,
+        };
         let served = http::serve(listeners.api, app, serving, shutdown).await;
+        if let Some(ledger) = self.ledger() {
+            ledger.flush().await;
+        }
         // The dashboard stays for as long as there is something to look at: the drain.
         over.cancel();
         if let Some(admin) = admin

@@ -50,6 +50,9 @@ pub enum Fault {
     /// The request wants another protocol, and has a body that would be read by its rules.
     #[error("no protocol is switched to here: send the request without the header upgrade")]
     Upgrade,
+    /// The request has no API key that holds. Which of the reasons it is, nobody is told.
+    #[error("no valid API key: send one as \"Authorization: Bearer KEY\" or as \"x-api-key: KEY\"")]
+    NoKey,
     /// There is nothing under this path.
     #[error("there is nothing under {path}")]
     UnknownPath {
@@ -90,6 +93,7 @@ impl Fault {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::NoKey => StatusCode::UNAUTHORIZED,
             Self::UnknownPath { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
@@ -107,6 +111,7 @@ impl Fault {
             Self::TooLarge { .. } => "request_too_large",
             Self::MediaType(_) => "unsupported_media_type",
             Self::SlowBody(_) => "request_timeout",
+            Self::NoKey => "invalid_api_key",
             Self::UnknownPath { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotImplemented(_) => "not_implemented",

@@ -110,21 +110,23 @@ async fn a_new_pair_is_used_at_once_and_one_that_is_no_good_never() {
     ] {
         let before = certificates.counts();
         put(dir.path(), pair);
-        files.look(&certificates);
-        files.look(&certificates);
+        // Twice: whoever asks again is told again, and nothing is logged or counted twice.
+        let told = files.look(&certificates).unwrap_err();
+        assert_eq!(files.look(&certificates), Err(told), "{what}");
         assert_eq!(certificates.counts(), (before.0, before.1 + 1, true), "{what}");
         assert!(works(&first.0).await, "{what}");
     }
 
     put(dir.path(), (&second.0, &second.1));
-    files.look(&certificates);
+    assert_eq!(files.look(&certificates), Ok(true));
+    assert_eq!(files.look(&certificates), Ok(false));
     assert!(!certificates.counts().2);
     assert!(works(&second.0).await);
     assert!(!works(&first.0).await);
     assert_eq!(kept.get(url(&server)).send().await.unwrap().status(), 200);
 
     std::fs::remove_file(&cert_path).unwrap();
-    files.look(&certificates);
+    assert!(files.look(&certificates).is_err());
     assert!(certificates.counts().2 && works(&second.0).await);
 
     let metrics = Metrics::new(Role::Gateway);

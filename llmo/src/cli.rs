@@ -80,6 +80,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: ConfigAction,
     },
+    /// API keys of the gateway
+    Key {
+        #[command(subcommand)]
+        action: KeyAction,
+    },
+    /// Who used how many tokens, from the gateway's ledger (gateway.usage_file)
+    Usage(UsageArgs),
     /// Look for what is wrong on this machine, and say how to cure it
     Doctor(DoctorArgs),
     /// Ask a service of this machine whether it is ready; exit status 0 if it is (for containers)
@@ -236,6 +243,57 @@ pub(crate) enum ConfigAction {
         /// Its key, e.g. gateway.port
         key: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Make a key: it is printed once, and its hash goes into the gateway's file of keys
+    New(NewKeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArgs {
+    /// What people call it, e.g. alice-laptop
+    pub(crate) name: String,
+    /// Whose requests these are, for queues, limits and caches (otherwise the name)
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// Only these models, e.g. --model smollm2-135m,qwen* (otherwise all)
+    #[arg(long = "model", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) models: Vec<String>,
+    /// When it ends: 2027-01-31, or 2027-01-31T12:00:00Z (otherwise never)
+    #[arg(long, value_name = "DAY")]
+    pub(crate) expires: Option<String>,
+    /// The file of keys (otherwise gateway.keys_file; where that is not set, the entry is only printed)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// By what it is added up
+    #[arg(long, value_enum, default_value_t = UsageBy::Tenant)]
+    pub(crate) by: UsageBy,
+    /// Only what ended since: 24h, 7days, 2026-11-01, 2026-11-01T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// The ledger (otherwise gateway.usage_file); files that were put aside from it are read too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// By what usage is added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UsageBy {
+    /// Who asked
+    Tenant,
+    /// Which model answered
+    Model,
+    /// The day (UTC)
+    Day,
 }
 
 #[derive(Debug, Args)]

@@ -7,10 +7,13 @@ use llmo_backends::remote::{RemoteModel, RemoteOptions};
 use llmo_config::Config;
 use llmo_core::{Model, ModelInfo};
 use llmo_server::services::model::LocalModels;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use crate::error::Result;
 
+/// Where the key for a stack that wants one is.
+pub(crate) const API_KEY: &str = "LLMO_API_KEY";
 /// Longest wait for the running stack, which is on this machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_000);
 
@@ -32,9 +35,29 @@ pub(crate) fn at_home(host: &str) -> String {
 
 /// A client for short questions to the stack. It is asked by an address of this machine, which no certificate names.
 pub(crate) fn client() -> reqwest::Client {
-    let client =
-        reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().tls_danger_accept_invalid_certs(true).build();
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(true)
+        .default_headers(own_key())
+        .build();
     client.unwrap_or_default()
+}
+
+/// The key for a stack that wants one. Read where it is needed: it is no setting, and is printed nowhere.
+fn api_key() -> Option<String> {
+    std::env::var(API_KEY).ok().map(|key| key.trim().to_owned()).filter(|key| !key.is_empty())
+}
+
+fn own_key() -> HeaderMap {
+    let value = api_key().and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
+    value
+        .map(|mut value| {
+            value.set_sensitive(true);
+            (AUTHORIZATION, value)
+        })
+        .into_iter()
+        .collect()
 }
 
 /// The model of this name (none: the default one), wherever it is.
@@ -43,6 +66,7 @@ pub(crate) async fn connect(config: &Config, name: Option<&str>) -> Result<Arc<d
     if let Some(info) = served(config, name).await {
         let mut options = RemoteOptions::default();
         options.any_certificate = true;
+        options.api_key = api_key();
         options.first_token_timeout = Some(Duration::from_secs(config.gateway.first_token_timeout_seconds));
         return Ok(Arc::new(RemoteModel::new(info, &api_url(config), options)?));
     }

@@ -61,6 +61,8 @@ fn run(cli: &Cli) -> Result {
     }
     let loaded = load(&cli.settings)?;
     match &cli.command {
+        Command::Key { action } => return commands::key::run(action, &loaded.config),
+        Command::Usage(arguments) => return commands::usage::run(arguments, &loaded.config),
         Command::Config { action } => return commands::config::run(action, &loaded),
         Command::Doctor(arguments) => return doctor::run(arguments, &loaded.config),
         _ => {}
@@ -91,6 +93,8 @@ async fn dispatch(command: &Command, loaded: &Loaded) -> Result {
         Command::Ps { json } => commands::ps::run(config, *json).await,
         Command::Healthcheck(arguments) => commands::healthcheck::run(arguments, config).await,
         Command::Config { .. }
+        | Command::Key { .. }
+        | Command::Usage(_)
         | Command::Doctor(_)
         | Command::Completions { .. }
         | Command::Man { .. }

@@ -1,6 +1,7 @@
 //! The gateway.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +66,15 @@ pub struct GatewayConfig {
     pub explain_route: bool,
     /// Longest wait for a turn. What would wait longer, or past its deadline, is refused with 429 at once.
     pub max_queue_seconds: u64,
-    /// Who a request belongs to where tenants take turns, have limits, and answers are cached for each.
+    /// File of API keys; only requests that carry one of them are answered then. Read again when it changes. Empty: everybody
+    /// who reaches the port may ask.
+    pub keys_file: PathBuf,
+    /// File with a line for each request that was answered: who used how many tokens of which model. Empty: none.
+    pub usage_file: PathBuf,
+    /// At this size, in MiB, it is put aside, and another begun. Nothing is deleted.
+    pub usage_file_mb: u64,
+    /// Who a request belongs to where tenants take turns, have limits, and answers are cached for each. With `keys_file` the
+    /// key says it.
     pub tenant_from: TenantFrom,
     /// Shares of tenants relative to others, where they are not 1: `{ search = 3.0 }`. Tenants by API key have names that
     /// the log of a refused request tells.
@@ -106,6 +115,9 @@ impl Default for GatewayConfig {
             max_queued: 512,
             explain_route: false,
             max_queue_seconds: 30,
+            keys_file: PathBuf::new(),
+            usage_file: PathBuf::new(),
+            usage_file_mb: 64,
             tenant_from: TenantFrom::Header,
             tenant_weights: BTreeMap::new(),
             tenant_tokens_per_minute: 0,

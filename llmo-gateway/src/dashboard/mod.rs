@@ -6,11 +6,13 @@
 //! * `/api/routes`, `/api/providers`: the rules that hold, and where they and the replicas come from.
 //! * `/api/traefik`: the gateways in the format of Traefik's HTTP provider.
 //! * `/registry/replicas`: where model services announce themselves, if `discovery.registry` is on.
+//! * `POST /admin/reload`: reads files of configuration, keys and certificates at once (`reload.rs`).
 //! * `/metrics`, `/livez`, `/readyz`: for machines.
 //!
 //! [`overview`] turns the gateway's state into plain data; `routes.rs` serves it.
 
 pub mod overview;
+mod reload;
 mod routes;
 pub mod traefik;
 

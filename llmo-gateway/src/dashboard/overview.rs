@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::admission::Gates;
 use crate::metrics::{RouterMetrics, Traffic};
-use crate::provider::Board;
 use crate::provider::registry::Registry;
+use crate::provider::{Board, Reloads};
 use crate::replica::{Phase, Pool, PoolEvent, ReplicaState};
 use crate::router::RoutedModels;
 use crate::routing::{RouteMetrics, Routes};
@@ -42,6 +42,8 @@ pub struct Sources {
     pub route_metrics: RouteMetrics,
     /// Where replicas and rules come from.
     pub board: Board,
+    /// What of it can be read again at once.
+    pub reloads: Reloads,
     /// Where model services announce themselves, if they may.
     pub registry: Option<Arc<Registry>>,
     /// Where the API is.

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use llmo_server::metrics::Metrics;
 use llmo_server::services::model::admin_routes;
 
-use super::{Sources, traefik};
+use super::{Sources, reload, traefik};
 use crate::provider::registry;
 
 /// Nothing but our own script and style runs, whatever text an upstream smuggles into a name.
@@ -45,6 +45,7 @@ pub fn router(sources: Sources, metrics: Arc<Metrics>) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(Plane { sources: sources.clone(), metrics })
+        .merge(reload::routes(sources.reloads.clone()))
         .merge(admin_routes(Arc::new(sources.models.clone())));
     let routes = match &sources.registry {
         Some(registry) => routes.merge(registry::routes(Arc::clone(registry))),

@@ -110,9 +110,9 @@ impl Board {
     }
 
     /// `left_out`: what is wrong with a part of the source's state, which `new` is without.
-    fn publish(&self, index: usize, new: Desired, left_out: Option<String>) -> Result<(), String> {
+    fn publish(&self, index: usize, new: Desired, left_out: Option<String>) -> Result<bool, String> {
         let mut entries = self.shared.entries.lock();
-        let Some(entry) = entries.get_mut(index) else { return Ok(()) };
+        let Some(entry) = entries.get_mut(index) else { return Ok(false) };
         entry.heard = true;
         let changed = entry.desired != new || entry.changed.is_none();
         let old = std::mem::replace(&mut entry.desired, new);
@@ -157,7 +157,7 @@ impl Board {
             }
             differs
         });
-        Ok(())
+        Ok(changed)
     }
 
     fn fail(&self, index: usize, outcome: &'static str, problem: String) {
@@ -174,11 +174,12 @@ impl Board {
 }
 
 impl Sink {
-    /// From now on the source wants this. What is wrong with it is logged and counted, and what it wanted before stays.
+    /// From now on the source wants this; returns whether that is something else than before. What is wrong with it is logged
+    /// and counted, and what it wanted before stays.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn publish(&self, desired: Desired) -> Result<(), String> {
+    pub fn publish(&self, desired: Desired) -> Result<bool, String> {
         self.board.publish(self.index, desired, None)
     }
 
@@ -186,7 +187,7 @@ impl Sink {
     ///
     /// # Errors
     /// What is wrong with the rest.
-    pub fn publish_partly(&self, desired: Desired, left_out: String) -> Result<(), String> {
+    pub fn publish_partly(&self, desired: Desired, left_out: String) -> Result<bool, String> {
         self.board.publish(self.index, desired, Some(left_out))
     }
 
@@ -248,7 +249,7 @@ mod tests {
         let board = Board::new(metrics.clone());
         let sink = board.add("docker");
         let publish = || sink.publish_partly(Desired::targets(vec![target("http://a:1")]), "no port".to_owned());
-        (0..3).for_each(|_| publish().expect("the rest is good"));
+        assert!([true, false, false].iter().all(|changed| publish() == Ok(*changed)));
         assert_eq!((metrics.reloads("docker", "applied"), metrics.reloads("docker", "refused")), (1, 1));
         assert!(!metrics.is_well("docker"));
         assert_eq!(board.lines()[0].problem.as_deref(), Some("no port"));

@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use llmo_config::{RouteConfig, UpstreamConfig};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
-use super::{Desired, Provider, Sink, SourceLost};
+use super::{Desired, Provider, Reading, Reloaded, Sink, SourceLost};
 
 /// Reads a file as what it wants, or says what is wrong with it.
-pub type Read = dyn Fn() -> Result<Desired, String> + Send + Sync;
+pub type Read = dyn Fn() -> Result<Reading, String> + Send + Sync;
 
 /// A watched file.
 pub struct FileProvider {
@@ -24,6 +25,8 @@ pub struct FileProvider {
     path: PathBuf,
     interval: Duration,
     read: Arc<Read>,
+    /// One reading at a time: what was read first is published first.
+    turn: Mutex<()>,
 }
 
 /// What changes when a file does, and what it leads to if it is a link.
@@ -39,7 +42,7 @@ impl FileProvider {
     /// Watches `path`, and reads it with `read` at every change.
     #[must_use]
     pub fn new(name: &'static str, path: PathBuf, interval: Duration, read: Arc<Read>) -> Self {
-        Self { name, path, interval: interval.max(Duration::from_millis(20)), read }
+        Self { name, path, interval: interval.max(Duration::from_millis(20)), read, turn: Mutex::default() }
     }
 
     /// Watches a file of `[[upstreams]]` and `[[routes]]`.
@@ -47,19 +50,21 @@ impl FileProvider {
     pub fn of_lists(path: PathBuf, interval: Duration) -> Self {
         let read = {
             let path = path.clone();
-            move || read_lists(&path)
+            move || read_lists(&path).map(Reading::from)
         };
         Self::new("file", path, interval, Arc::new(read))
     }
 
-    async fn reread(&self, sink: &Sink) {
+    /// A refusal is logged and counted where it is made.
+    async fn reread(&self, sink: &Sink) -> Result<Reloaded, String> {
+        let _turn = self.turn.lock().await;
         let read = Arc::clone(&self.read);
-        match tokio::task::spawn_blocking(move || read()).await {
-            // A refusal is logged and counted where it is made.
-            Ok(Ok(desired)) => drop(sink.publish(desired)),
-            Ok(Err(problem)) => sink.refuse(problem),
-            Err(_) => sink.refuse(format!("{}: reading it failed", self.path.display())),
-        }
+        let read = tokio::task::spawn_blocking(move || read()).await;
+        let read = read.unwrap_or_else(|_| Err(format!("{}: reading it failed", self.path.display())));
+        let Reading { desired, changed, at_restart } = read.inspect_err(|problem| sink.refuse(problem.as_str()))?;
+        let (replicas, routes) = (desired.targets.len(), desired.routes.len());
+        let changed = sink.publish(desired)? || changed;
+        Ok(Reloaded { changed, replicas, routes, at_restart })
     }
 }
 
@@ -71,7 +76,8 @@ impl Provider for FileProvider {
 
     async fn watch(&self, sink: &Sink) -> Result<Infallible, SourceLost> {
         let mut seen = stamp(&self.path).await;
-        self.reread(sink).await;
+        // What went wrong has been told.
+        let _ = self.reread(sink).await;
         let mut held = seen.clone();
         loop {
             tokio::time::sleep(self.interval).await;
@@ -80,9 +86,13 @@ impl Provider for FileProvider {
             seen = now;
             if stands_still && seen != held {
                 held.clone_from(&seen);
-                self.reread(sink).await;
+                let _ = self.reread(sink).await;
             }
         }
+    }
+
+    async fn reload(&self, sink: &Sink) -> Option<Result<Reloaded, String>> {
+        Some(self.reread(sink).await)
     }
 }
 

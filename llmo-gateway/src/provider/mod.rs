@@ -13,6 +13,7 @@
 //! * [`Board`]: what every source said last. What is wrong is refused, with its reason, and the old state stays.
 //! * [`Fleet`]: makes the pool what is wanted. New replicas are checked before old ones go; what runs on a replica that goes
 //!   is finished there.
+//! * [`Reloads`]: reading at once what can be read (`POST /admin/reload`).
 //! * [`mod@file`], [`dns`], [`docker`], [`kubernetes`], [`registry`]: the sources. [`sources`]: those that a configuration names.
 
 mod board;
@@ -25,6 +26,7 @@ pub mod kubernetes;
 mod metrics;
 mod named;
 pub mod registry;
+mod reload;
 mod runner;
 pub mod sources;
 mod target;
@@ -38,6 +40,7 @@ pub use desired::Desired;
 pub use fleet::Fleet;
 pub use metrics::ProviderMetrics;
 pub use named::NamedProbe;
+pub use reload::{LookNow, Outcome, Reading, Reloaded, Reloads};
 pub use runner::run;
 pub use target::{Target, TargetError};
 
@@ -53,6 +56,12 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// [`SourceLost`].
     async fn watch(&self, sink: &Sink) -> Result<Infallible, SourceLost>;
+
+    /// Reads it now, as if it had just changed. `None`: it is no file, but somebody who says by themselves what changes.
+    async fn reload(&self, sink: &Sink) -> Option<Result<Reloaded, String>> {
+        let _ = sink;
+        None
+    }
 }
 
 /// Why a source can't be watched any more: what was tried, what happened, and what may help.

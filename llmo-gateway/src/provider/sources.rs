@@ -15,7 +15,8 @@ use super::file::FileProvider;
 use super::kubernetes::KubernetesProvider;
 use super::registry::{Registry, RegistryProvider, SharedRegistry};
 use super::target::without_login;
-use super::{Board, Desired, Provider, Sink, Target};
+use super::{Board, Desired, Provider, Reading, Sink, Target};
+use crate::keys::KeyRing;
 use crate::upstream_url::upstream_urls;
 use crate::{GatewayError, local};
 
@@ -66,10 +67,17 @@ pub fn own_file(
         if !changed.is_empty() && *told != changed {
             tracing::warn!(settings = changed.join(", "), "these changed settings hold from the next start on");
         }
-        *told = changed;
-        wants(&new.config)
+        told.clone_from(&changed);
+        Ok(Reading { desired: wants(&new.config)?, changed: false, at_restart: changed })
     };
     Arc::new(FileProvider::new("config", file, interval, Arc::new(read)))
+}
+
+/// Watches the file of API keys. It names no replicas and no routes; what is wrong with it is told like that of other files.
+pub fn keys_file(ring: &Arc<KeyRing>, interval: Duration) -> Arc<dyn Provider> {
+    let (path, ring) = (ring.path().to_owned(), Arc::clone(ring));
+    let read = move || ring.reload().map(|changed| Reading { changed, ..Reading::default() });
+    Arc::new(FileProvider::new("keys", path, interval, Arc::new(read)))
 }
 
 /// The registry at which model services announce themselves, if there is one.

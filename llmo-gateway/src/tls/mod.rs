@@ -11,15 +11,19 @@ use llmo_server::http::tls::watch::WatchedFiles;
 use llmo_server::http::tls::{Certificates, Tls, TlsMetrics};
 use llmo_server::http::{self, ServeOptions};
 use llmo_server::metrics::Metrics;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::GatewayError;
+use crate::provider::LookNow;
 
 /// What keeps TLS going, for as long as it lives.
 pub(crate) struct Secured {
     tls: Tls,
+    /// Looks at the files now, if there are any.
+    look: Option<Arc<LookNow>>,
     _tasks: JoinSet<()>,
 }
 
@@ -43,6 +47,7 @@ impl Secured {
         let mut tasks = JoinSet::new();
         let challenges = HttpChallenges::default();
         let over_http = plain.is_some();
+        let mut look = None;
         if let Some(listener) = plain {
             let router = redirect::router(https_port, challenges.clone());
             let mut options = ServeOptions::from(limits);
@@ -60,18 +65,26 @@ impl Secured {
             }
             let files = WatchedFiles::open(&config.cert, &config.key, &certificates).map_err(wrong)?;
             let interval = Duration::from_millis(config.reload_interval_ms.max(50));
-            tasks.spawn(files.watch(Arc::clone(&certificates), interval));
+            let files = Arc::new(Mutex::new(files));
+            tasks.spawn(WatchedFiles::watch(Arc::clone(&files), Arc::clone(&certificates), interval));
+            let certificates = Arc::clone(&certificates);
+            look = Some(Arc::new(move || files.lock().look(&certificates)) as Arc<LookNow>);
         } else {
             let challenges = over_http.then_some(challenges);
             let keeper = acme::Keeper::new(config, Arc::clone(&certificates), challenges).map_err(wrong)?;
             tasks.spawn(keeper.keep());
         }
         metrics.register(|registry| registry.register_collector(Box::new(TlsMetrics(certificates))));
-        Ok(Some(Self { tls, _tasks: tasks }))
+        Ok(Some(Self { tls, look, _tasks: tasks }))
     }
 
     pub(crate) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    /// Looks at the certificate's files at once; `None` where an authority gives it.
+    pub(crate) fn look(&self) -> Option<&Arc<LookNow>> {
+        self.look.as_ref()
     }
 }
 

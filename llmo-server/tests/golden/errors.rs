@@ -30,6 +30,7 @@ fn faults() -> Vec<Fault> {
         Fault::MediaType("content-type must be application/json".into()),
         Fault::SlowBody(Duration::from_secs(30)),
         Fault::BrokenBody,
+        Fault::NoKey,
         Fault::UnknownPath { path: "/v2".into() },
         Fault::MethodNotAllowed { method: "PUT".into() },
         Fault::NotImplemented("models are not removed over the API".into()),

@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod healthcheck;
+pub(crate) mod key;
 pub(crate) mod library;
 pub(crate) mod ps;
 pub(crate) mod pull;
@@ -13,3 +14,4 @@ pub(crate) mod show;
 #[cfg(feature = "llama-cpp")]
 pub(crate) mod tune;
 pub(crate) mod up;
+pub(crate) mod usage;

@@ -6,12 +6,17 @@ use llmo_config::Config;
 use llmo_core::model::LoadProgress;
 use serde_json::{Value, json};
 
-use crate::connect::{api_url, client};
+use crate::connect::{API_KEY, api_url, client};
 use crate::error::{CliError, Result};
 
 pub(crate) async fn run(config: &Config, json: bool) -> Result {
     let url = api_url(config);
     let status: Value = match client().get(format!("{url}/internal/status")).send().await {
+        Ok(answer) if answer.status() == reqwest::StatusCode::UNAUTHORIZED => {
+            return Err(CliError::Message(format!(
+                "{url} wants an API key; put one into {API_KEY} (llmo key new NAME)"
+            )));
+        }
         Ok(answer) => answer.json().await.map_err(|error| CliError::Message(format!("{url} is not llmo: {error}")))?,
         Err(_) => {
             return Err(CliError::Message(format!(

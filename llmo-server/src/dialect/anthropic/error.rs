@@ -20,6 +20,7 @@ fn kind(fault: &Fault) -> &'static str {
     match fault.status() {
         // Theirs has status 529, which means 503 to everybody else.
         StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+        StatusCode::UNAUTHORIZED => "authentication_error",
         StatusCode::NOT_FOUND => "not_found_error",
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
         StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
