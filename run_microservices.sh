@@ -43,7 +43,7 @@ case $verb in
     *) usage >&2; fail "$(t "unknown verb '%s'" "$verb")" ;;
 esac
 
-# One at a time changes what runs. Services don't inherit it (9>&-).
+# One at a time changes what runs. Services don't inherit the lock (scripts/detach.sh).
 case $verb in run | stop | restart | update | scale | clean) take_turn ;; esac
 
 if [ "$MODE" = containers ]; then

@@ -31,7 +31,7 @@ fn parsing(c: &mut Criterion) {
     group.bench_function("events", |b| {
         b.iter(|| {
             let mut parser = SseParser::new(1 << 20);
-            let count = |piece| parser.push(piece).expect("a good stream").len();
+            let count = |piece| parser.events(piece).map(|event| event.expect("a good stream")).count();
             let events: usize = black_box(&transcript).chunks(PIECE).map(count).sum();
             assert_eq!(events, EVENTS);
         });
@@ -41,8 +41,8 @@ fn parsing(c: &mut Criterion) {
             let mut parser = SseParser::new(1 << 20);
             let mut reader = Reader::new("m");
             for piece in black_box(&transcript).chunks(PIECE) {
-                for event in parser.push(piece).expect("a good stream") {
-                    black_box(reader.event(&event).expect("a good event"));
+                for event in parser.events(piece) {
+                    black_box(reader.read(&event.expect("a good stream")).expect("a good event"));
                 }
             }
         });

@@ -26,6 +26,8 @@ export ROOT
 
 PREFIX=${LOCAL_IMAGES:-llmo-local}
 SUITE=bookworm
+# Another tag than that of images from before it had a password.
+PROMETHEUS=prometheus:$SUITE-2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -123,9 +125,10 @@ ENV CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/l
 DOCKERFILE
 }
 
-# from_package IMAGE PACKAGE PROGRAM USER DIRECTORY: a program of Debian's as its project's own image has it.
+# from_package IMAGE PACKAGE PROGRAM USER DIRECTORY [FILE]: a program of Debian's as its project's own image has it; FILE of the
+# context goes before Debian's programs.
 from_package() {
-    local image=$PREFIX/$1:$SUITE
+    local image=$PREFIX/$1
     is_there "$image" && return 0
     make_base
     say "Making %s from Debian's %s" "$image" "$2"
@@ -134,6 +137,7 @@ ARG BASE
 FROM \${BASE}
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends $2 \\
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* && mkdir -p $5 && chown $4 $5
+${6:+COPY $6 /usr/local/bin/}
 USER $4
 WORKDIR $5
 ENTRYPOINT ["/usr/bin/$3"]
@@ -141,10 +145,22 @@ DOCKERFILE
 }
 
 make_monitoring() {
-    from_package prometheus prometheus prometheus 65534:65534 /prometheus
-    from_package alertmanager prometheus-alertmanager prometheus-alertmanager 65534:65534 /alertmanager
-    from_package node-exporter prometheus-node-exporter prometheus-node-exporter 65534:65534 /tmp
-    from_package redis-exporter prometheus-redis-exporter prometheus-redis-exporter 59000:59000 /tmp
+    mkdir -p "$work/context"
+    cat >"$work/context/promtool" <<'SH'
+#!/bin/bash
+# `promtool check ready`, which docker/compose.yaml asks for and Debian's promtool (2.42) does not know yet.
+[ "$1 $2" = "check ready" ] || exec /usr/bin/promtool "$@"
+exec 3<>/dev/tcp/localhost/9090
+printf 'GET /-/ready HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' "$(printf 'admin:%s' "$(cat /run/secrets/prometheus_password)" | base64 -w 0)" >&3
+read -r -t 8 _ status _ <&3
+echo "$status"
+[ "$status" = 200 ]
+SH
+    chmod 755 "$work/context/promtool"
+    from_package "$PROMETHEUS" prometheus prometheus 65534:65534 /prometheus promtool
+    from_package "alertmanager:$SUITE" prometheus-alertmanager prometheus-alertmanager 65534:65534 /alertmanager
+    from_package "node-exporter:$SUITE" prometheus-node-exporter prometheus-node-exporter 65534:65534 /tmp
+    from_package "redis-exporter:$SUITE" prometheus-redis-exporter prometheus-redis-exporter 59000:59000 /tmp
 }
 
 # It is started and asked as MinIO is.
@@ -211,7 +227,7 @@ PREPARE_IMAGE=$PREFIX/debian:$SUITE
 REDIS_IMAGE=$PREFIX/redis:$SUITE
 TRAEFIK_IMAGE=$PREFIX/traefik:3
 BUILDER_IMAGE=$PREFIX/rust:$SUITE
-PROMETHEUS_IMAGE=$PREFIX/prometheus:$SUITE
+PROMETHEUS_IMAGE=$PREFIX/$PROMETHEUS
 ALERTMANAGER_IMAGE=$PREFIX/alertmanager:$SUITE
 NODE_EXPORTER_IMAGE=$PREFIX/node-exporter:$SUITE
 REDIS_EXPORTER_IMAGE=$PREFIX/redis-exporter:$SUITE

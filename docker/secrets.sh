@@ -7,12 +7,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 dir=${1:-${SECRETS_DIR:-secrets}}
 
+# shellcheck source=scripts/passwords.sh
+. ../scripts/passwords.sh
+
 umask 077
 mkdir -p "$dir"
 chmod 700 "$dir"
-chance() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-# keep FILE TEXT: unless it is there.
-keep() { [ -s "$dir/$1" ] || printf '%s\n' "$2" >"$dir/$1"; }
+SECRETS_TO=$dir
 
 keep redis_password "$(chance)"
 redis=$(cat "$dir/redis_password")
@@ -32,6 +33,7 @@ keep dashboard_users "admin:$(dashboard=$(cat "$dir/dashboard_password") python3
 import base64, hashlib, os
 print("{SHA}" + base64.b64encode(hashlib.sha1(os.environ["dashboard"].encode()).digest()).decode())')"
 keep grafana_password "$(chance)"
+monitoring_logins
 keep s3_user llmo
 keep s3_password "$(chance)"
-chmod 644 "$dir"/*
+find "$dir" -maxdepth 1 -type f -exec chmod 644 {} +

@@ -11,51 +11,18 @@
 #   MODEL_CPUS=1                      processors of a model service: at first an equal share of this machine's for three, but at least one
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-ROOT=$PWD
-# A project of its own: another stack on this machine is not touched.
-export ROOT LLMO_MODE=docker COMPOSE_PROJECT_NAME=${TEST_PROJECT:-llmo-test} LLMO_IMAGE=${LLMO_IMAGE:-llmo:test} LLMO_LANG=en
-. scripts/say.sh
-. scripts/packages.sh
-. scripts/stack.sh
-. scripts/engine.sh
-. scripts/containers.sh
+# shellcheck source=docker/testing.sh
+. docker/testing.sh test
 
 if [ "${ENGINE:-real}" = sim ]; then
     export LLMO_MODEL__ENGINE=sim LLMO_MODEL__NAMES=sim LLMO_MODEL__SLOTS=16 LLMO_MODEL__SIM_TOKENS_PER_SECOND=20
     answer='"text":"..*"'
 fi
-API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) LLMO_DASHBOARD_PORT=$(free_port)
-SECRETS_DIR=$(mktemp -d)
-export API_PORT DASHBOARD_PORT LLMO_DASHBOARD_PORT SECRETS_DIR
-SECRETS=$SECRETS_DIR
 # Threads of an engine wait for each other by spinning: three engines that all believe the machine theirs stand still.
 fair_share=$(($(nproc) / 3))
 export MODEL_CPUS=${MODEL_CPUS:-$((fair_share > 0 ? fair_share : 1))}
 api=http://127.0.0.1:$API_PORT
-work=$(mktemp -d)
-
-passed=0 failed=0
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
-}
-has() { grep "$@" >/dev/null; }
-within() {
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.2; done
-}
 seconds_since() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }'; }
-
-finish() {
-    local code=$?
-    if [ $code -ne 0 ]; then FOLLOW=0 ./run_microservices.sh logs 2>/dev/null | tail -n 60 || true; fi
-    ./run_microservices.sh stop >/dev/null 2>&1 || true
-    for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null || true; done
-    rm -rf "$work" "$SECRETS_DIR"
-}
-trap finish EXIT
 
 ensure_engine
 say "Engine %s, Compose %s" "$("$DOCKER" version --format '{{.Server.Version}}')" "$("${COMPOSE[@]}" version --short)"
@@ -215,11 +182,9 @@ say "Stop"
 start=$(date +%s.%N)
 ./run_microservices.sh stop | sed 's/^/    /'
 echo "    stopped in $(seconds_since "$start") s"
-nothing_is_left() { [ -z "$("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT")$("$DOCKER" network ls -q --filter "label=com.docker.compose.project=$PROJECT")" ]; }
 port_is_free() { ! curl -s -m 2 -o /dev/null "$api/"; }
 verdict "no container and no network is left" nothing_is_left
 verdict "the port is free" port_is_free
 verdict "a second stop is harmless" eval './run_microservices.sh stop | has "Nothing was running"'
 
-echo "containers: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+verdicts containers

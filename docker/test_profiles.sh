@@ -9,54 +9,18 @@
 # Where no image registry can be reached, images are made of packages (docker/base.sh), and Grafana and cAdvisor are left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-ROOT=$PWD
-export ROOT LLMO_MODE=docker COMPOSE_PROJECT_NAME=${TEST_PROJECT:-llmo-profiles} LLMO_IMAGE=${LLMO_IMAGE:-llmo:test} LLMO_LANG=en
-# shellcheck source=scripts/say.sh
-. scripts/say.sh
-# shellcheck source=scripts/packages.sh
-. scripts/packages.sh
-# shellcheck source=scripts/stack.sh
-. scripts/stack.sh
-# shellcheck source=scripts/engine.sh
-. scripts/engine.sh
-# shellcheck source=scripts/containers.sh
-. scripts/containers.sh
+# shellcheck source=docker/testing.sh
+. docker/testing.sh profiles
 
-API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) LLMO_DASHBOARD_PORT=$(free_port) PROMETHEUS_PORT=$(free_port)
-ALERTMANAGER_PORT=$(free_port) GRAFANA_PORT=$(free_port) SECRETS_DIR=$(mktemp -d)
-export API_PORT DASHBOARD_PORT LLMO_DASHBOARD_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_PORT SECRETS_DIR
-SECRETS=$SECRETS_DIR
 HOOK_PORT=$(free_port)
 # As the container of Alertmanager sees this machine.
 export ALERT_WEBHOOK_URL=http://host.docker.internal:$HOOK_PORT/
-work=$(mktemp -d)
 api=http://127.0.0.1:$API_PORT
-
-passed=0 failed=0
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
-}
-within() {
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.5; done
-}
-finish() {
-    local code=$?
-    if [ $code -ne 0 ]; then FOLLOW=0 ./run_microservices.sh logs 2>/dev/null | tail -n 60 || true; fi
-    ./run_microservices.sh stop >/dev/null 2>&1 || true
-    for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null || true; done
-    [ -z "${hook:-}" ] || kill "$hook" 2>/dev/null || true
-    rm -rf "$SECRETS_DIR" "$work"
-}
-trap finish EXIT
 
 ensure_engine
 say "Start, with the profiles traefik, monitoring and s3"
 python3 tests/monitoring/hook.py "$HOOK_PORT" 0.0.0.0 >"$work/hook.log" 2>&1 &
-hook=$!
+others+=($!)
 ./run_microservices.sh run --traefik --monitoring --s3 | sed 's/^/    /'
 ./run_microservices.sh scale model-service=2 | sed 's/^/    /'
 ./run_microservices.sh status | sed 's/^/    /'
@@ -64,37 +28,46 @@ hook=$!
 say "Monitoring"
 # jobs_up JOB=NUMBER…: are so many targets of each up?
 jobs_up() {
-    python3 - "http://127.0.0.1:$PROMETHEUS_PORT" "$@" <<'PYTHON'
+    python3 - "http://127.0.0.1:$PROMETHEUS_PORT" "$SECRETS/prometheus_password" "$@" <<'PYTHON'
 import collections, sys
 sys.path.insert(0, "tests/monitoring")
 from prometheus import Prometheus
 try:
-    up = collections.Counter(t["labels"]["job"] for t in Prometheus(sys.argv[1]).targets() if t["health"] == "up")
+    up = collections.Counter(t["labels"]["job"] for t in Prometheus(*sys.argv[1:3]).targets() if t["health"] == "up")
 except OSError:
     sys.exit(1)
-sys.exit(any(up[job] < int(number) for job, number in (word.split("=") for word in sys.argv[2:])))
+sys.exit(any(up[job] < int(number) for job, number in (word.split("=") for word in sys.argv[3:])))
 PYTHON
 }
 wanted=(gateway=1 model-service=2 cache-service=1 storage-service=1 traefik=1 redis=1 node=1 prometheus=1 alertmanager=1)
 verdict "Prometheus in its container scrapes every service: ${wanted[*]}" within 90 jobs_up "${wanted[@]}"
 python3 docker/load.py "$api" steady 10 4 | sed 's/^/    load: /'
 has_samples() { # has_samples EXPRESSION…
-    python3 - "http://127.0.0.1:$PROMETHEUS_PORT" "$@" <<'PYTHON'
+    python3 - "http://127.0.0.1:$PROMETHEUS_PORT" "$SECRETS/prometheus_password" "$@" <<'PYTHON'
 import sys
 sys.path.insert(0, "tests/monitoring")
 from prometheus import Prometheus
-prometheus = Prometheus(sys.argv[1])
-sys.exit(any(not prometheus.query(expression) for expression in sys.argv[2:]))
+prometheus = Prometheus(*sys.argv[1:3])
+sys.exit(any(not prometheus.query(expression) for expression in sys.argv[3:]))
 PYTHON
 }
 verdict "and has their figures" within 30 has_samples 'gen_ai_client_operation_duration_seconds_count > 0' \
     'count(llmo_slots{job="model-service"}) by (instance) > 0' 'redis_memory_used_bytes' 'node_memory_MemTotal_bytes' \
     'traefik_service_requests_total' 'llmo_backend_up == 1'
-rules_are_loaded() { [ "$(curl -s "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/rules?type=alert" | python3 -c 'import json, sys
+rules_are_loaded() { [ "$(as_admin "$SECRETS/prometheus_password" -s "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/rules?type=alert" | python3 -c 'import json, sys
 print(sum(len(group["rules"]) for group in json.load(sys.stdin)["data"]["groups"]))')" -ge 10 ]; }
 verdict "the alerts are loaded" rules_are_loaded
+status_of() { curl -s -m 5 -o /dev/null -w '%{http_code}' "$@"; }
+# refuses URL PASSWORD_FILE: without a password, with a usual one; opens with its own.
+refuses() { [ "$(status_of "$1")$(status_of -u admin:admin "$1")$(as_admin "$2" -s -m 5 -o /dev/null -w '%{http_code}' "$1")" = 401401200 ]; }
+verdict "Prometheus wants its password" refuses "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query?query=up" "$SECRETS/prometheus_password"
+verdict "Alertmanager wants its password" refuses "http://127.0.0.1:$ALERTMANAGER_PORT/api/v2/alerts" "$SECRETS/alertmanager_password"
+no_password_is_shown() {
+    running_ids | xargs "$DOCKER" inspect >"$work/inspect.json" && ! has -F -f <(cat "$SECRETS"/*_password) "$work/inspect.json"
+}
+verdict "no password is an argument or a variable of a container" no_password_is_shown
 "$DOCKER" stop --time 1 "$(replicas_of cache-service)" >/dev/null
-hears() { curl -s "http://127.0.0.1:$ALERTMANAGER_PORT/api/v2/alerts?active=true" | grep -q "\"alertname\":\"$1\""; }
+hears() { as_admin "$SECRETS/alertmanager_password" -s "http://127.0.0.1:$ALERTMANAGER_PORT/api/v2/alerts?active=true" | grep -q "\"alertname\":\"$1\""; }
 verdict "Alertmanager in its container hears that the cache service is down" within 180 hears ServiceDown
 told() { grep -q '^firing ServiceDown' "$work/hook.log"; }
 verdict "and tells ALERT_WEBHOOK_URL" within 60 told
@@ -143,7 +116,5 @@ fi
 
 say "Stop"
 ./run_microservices.sh stop | sed 's/^/    /'
-nothing_is_left() { [ -z "$("$DOCKER" ps -aq --filter "label=com.docker.compose.project=$PROJECT")$("$DOCKER" network ls -q --filter "label=com.docker.compose.project=$PROJECT")" ]; }
 verdict "no container and no network is left" nothing_is_left
-echo "profiles: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+verdicts profiles

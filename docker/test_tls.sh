@@ -4,43 +4,9 @@
 #   docker/test_tls.sh        (after ./run_microservices.sh test --docker, which makes the image). The simulator answers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-ROOT=$PWD
-export ROOT LLMO_MODE=docker COMPOSE_PROJECT_NAME=${TEST_PROJECT:-llmo-tls} LLMO_IMAGE=${LLMO_IMAGE:-llmo:test} LLMO_LANG=en
-export LLMO_MODEL__ENGINE=sim LLMO_MODEL__NAMES=sim
-# shellcheck source=scripts/say.sh
-. scripts/say.sh
-# shellcheck source=scripts/packages.sh
-. scripts/packages.sh
-# shellcheck source=scripts/stack.sh
-. scripts/stack.sh
-# shellcheck source=scripts/engine.sh
-. scripts/engine.sh
-# shellcheck source=scripts/containers.sh
-. scripts/containers.sh
-
-API_PORT=$(free_port) HTTPS_PORT=$(free_port) DASHBOARD_PORT=$(free_port) LLMO_DASHBOARD_PORT=$(free_port) SECRETS_DIR=$(mktemp -d)
-work=$(mktemp -d)
-export API_PORT HTTPS_PORT DASHBOARD_PORT LLMO_DASHBOARD_PORT SECRETS_DIR TLS_CERT=$work/chain.pem TLS_KEY=$work/key.pem
-
-passed=0 failed=0
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then passed=$((passed + 1)); echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
-}
-within() {
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.5; done
-}
-finish() {
-    local code=$?
-    if [ $code -ne 0 ]; then FOLLOW=0 ./run_microservices.sh logs gateway 2>/dev/null | tail -n 30 || true; fi
-    ./run_microservices.sh stop >/dev/null 2>&1 || true
-    for volume in $("$DOCKER" volume ls -q --filter "label=com.docker.compose.project=$PROJECT"); do "$DOCKER" volume rm "$volume" >/dev/null || true; done
-    rm -rf "$SECRETS_DIR" "$work"
-}
-trap finish EXIT
+# shellcheck source=docker/testing.sh
+. docker/testing.sh tls
+export LLMO_MODEL__ENGINE=sim LLMO_MODEL__NAMES=sim TLS_CERT=$work/chain.pem TLS_KEY=$work/key.pem
 
 certificate() { # NAME: signed by itself
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj "/CN=$1" -addext "subjectAltName=DNS:localhost" \
@@ -73,5 +39,4 @@ for options in --traefik ''; do
     verdict "by the same containers" same_containers
     ./run_microservices.sh stop | sed 's/^/    /'
 done
-echo "tls: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+verdicts tls

@@ -324,8 +324,7 @@ print_container_urls() {
     fi
     if [[ $profiles == *,monitoring,* ]]; then
         [ -z "$(replicas_of grafana)" ] || printf '    Grafana     http://localhost:%s   (admin, %s)\n' "$(container_setting GRAFANA_PORT 3000)" "$SECRETS/grafana_password"
-        printf '    Prometheus  http://localhost:%s   Alertmanager  http://localhost:%s\n' \
-            "$(container_setting PROMETHEUS_PORT 9090)" "$(container_setting ALERTMANAGER_PORT 9093)"
+        print_monitors "$(container_setting PROMETHEUS_PORT 9090)" "$(container_setting ALERTMANAGER_PORT 9093)" "$SECRETS"
     fi
     cat <<TEXT
 
@@ -420,6 +419,8 @@ replicas_of() {
 update_containers() {
     local services=("$@") service known
     [ -n "$(running_ids)" ] || fail "Nothing runs (start it: ./run_microservices.sh run)"
+    # A newer version may want one more.
+    "$ROOT/docker/secrets.sh" "$SECRETS"
     write_settings
     if [ ${#services[@]} -eq 0 ]; then
         services=(storage-service cache-service model-service)

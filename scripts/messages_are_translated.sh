@@ -15,7 +15,7 @@ done < <(perl -0777 -ne '
     my $text = qr/"(?:[^"\$\\]|\\.)*"|\x27[^\x27]*\x27/;
     my $values = qr/"\$\((?:[^()]|\((?:[^()])*\))*\)"/;
     my @found;
-    while (/(?<![\w-])(say|note|t|tried|ensure_packages)\s+($text)/g) { push @found, $2 }
+    while (/(?<![\w-])(say|note|t|tried|ensure_packages|ensure_venv)\s+($text)/g) { push @found, $2 }
     while (/(?<![\w-])fail((?:\s+(?:$text|$values|"[^"]*"))+)/g) {
         my $all = $1;
         while ($all =~ /($values)|($text)|"[^"]*"/g) { push @found, $2 if defined $2 }

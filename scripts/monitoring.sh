@@ -4,9 +4,14 @@
 #
 # run/monitoring/prometheus/    the configuration as used: rules copied, targets written for this machine's ports
 # run/monitoring/data/          what was collected; survives a stop
+# run/monitoring/secrets/       passwords of Prometheus and Alertmanager (scripts/passwords.sh); closed to other users
+
+# shellcheck source=scripts/passwords.sh
+. "$ROOT/scripts/passwords.sh"
 
 MONITORS=(prometheus alertmanager node-exporter redis-exporter)
 MONITORING_DIR=$RUN_DIR/monitoring
+MONITORING_SECRETS=$(realpath -m "$MONITORING_DIR/secrets")
 
 # from_env VARIABLE DEFAULT: as in the environment, else as in .env, else the default.
 from_env() {
@@ -46,11 +51,14 @@ uses_redis() { [[ $(setting cache.service_backend) =~ redis|tiered ]]; }
 monitoring_files() {
     local to=$MONITORING_DIR/prometheus
     mkdir -p "$to/targets" "$MONITORING_DIR/data" "$MONITORING_DIR/alertmanager"
+    (umask 077; mkdir -p "$MONITORING_SECRETS"; SECRETS_TO=$MONITORING_SECRETS; monitoring_logins) || fail "the passwords of Prometheus and Alertmanager could not be made" "see above"
     rm -rf "$to/rules"
     cp -r "$ROOT/monitoring/prometheus/rules" "$to/"
-    # Names of containers mean nothing here.
-    sed '/# >>> containers/,/# <<< containers/d' "$ROOT/monitoring/prometheus/prometheus.yml" >"$to/prometheus.yml"
+    # Names of containers mean nothing here, and passwords are elsewhere.
+    sed -e '/# >>> containers/,/# <<< containers/d' -e "s|/run/secrets/|$MONITORING_SECRETS/|" \
+        "$ROOT/monitoring/prometheus/prometheus.yml" >"$to/prometheus.yml"
     monitoring_targets "${1:-}"
+    printf -- '- targets: ["127.0.0.1:%s"]\n' "$PROMETHEUS_PORT" >"$to/targets/prometheus.yml"
     printf -- '- targets: ["127.0.0.1:%s"]\n' "$ALERTMANAGER_PORT" >"$to/targets/alertmanager.yml"
 
     alertmanager_config >"$MONITORING_DIR/alertmanager/alertmanager.yml"
@@ -90,8 +98,6 @@ monitoring_targets() {
         fi
         monitoring_target node "$NODE_EXPORTER_PORT"
         ! uses_redis || monitoring_target redis "$REDIS_EXPORTER_PORT"
-        monitoring_target prometheus "$PROMETHEUS_PORT"
-        monitoring_target alertmanager "$ALERTMANAGER_PORT"
     } >"$to.new"
     mv "$to.new" "$to"
 }
@@ -109,11 +115,12 @@ monitor_command() {
             COMMAND=(prometheus --config.file="$MONITORING_DIR/prometheus/prometheus.yml"
                 --storage.tsdb.path="$MONITORING_DIR/data/prometheus" --storage.tsdb.retention.time=15d
                 --storage.tsdb.retention.size=2GB --rules.alert.resend-delay=15s
+                --web.config.file="$MONITORING_SECRETS/prometheus_web.yml"
                 --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --log.level=warn) ;;
         alertmanager)
             COMMAND=(prometheus-alertmanager --config.file="$MONITORING_DIR/alertmanager/alertmanager.yml"
                 --storage.path="$MONITORING_DIR/data/alertmanager" --web.listen-address="127.0.0.1:$ALERTMANAGER_PORT"
-                --cluster.listen-address= --log.level=warn) ;;
+                --web.config.file="$MONITORING_SECRETS/alertmanager_web.yml" --cluster.listen-address= --log.level=warn) ;;
         node-exporter)
             COMMAND=(prometheus-node-exporter --web.listen-address="127.0.0.1:$NODE_EXPORTER_PORT" --log.level=warn
                 --no-collector.systemd) ;;
@@ -133,8 +140,6 @@ monitor_port() {
         redis-exporter) echo "$REDIS_EXPORTER_PORT" ;;
     esac
 }
-
-port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # start_monitoring [mono]
 start_monitoring() {
@@ -156,17 +161,22 @@ start_monitoring() {
                 "$(t 'choose another: %s=PORT ./run_microservices.sh run --monitoring' "$variable")" \
                 "$(t "or, if it is Debian's own service: sudo systemctl disable --now %s" "${COMMAND[0]}")"
         fi
-        setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$RUN_DIR/$name.log" 2>&1 9>&- &
+        detach "$RUN_DIR/$name.log" "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}"
         echo $! >"$RUN_DIR/$name.supervisor.pid"
     done
     local limit=$((SECONDS + 30))
-    until curl -sf -m 2 "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" >/dev/null 2>&1 &&
-        curl -sf -m 2 "http://127.0.0.1:$ALERTMANAGER_PORT/-/ready" >/dev/null 2>&1; do
+    until as_admin "$MONITORING_SECRETS/prometheus_password" -sf -m 2 "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" >/dev/null 2>&1 &&
+        as_admin "$MONITORING_SECRETS/alertmanager_password" -sf -m 2 "http://127.0.0.1:$ALERTMANAGER_PORT/-/ready" >/dev/null 2>&1; do
         [ $SECONDS -lt $limit ] || fail "Prometheus or Alertmanager is not ready after 30 s" \
             "$(t 'look at %s and %s' "$RUN_DIR/prometheus.log" "$RUN_DIR/alertmanager.log")"
         sleep 0.2
     done
-    note "Prometheus    http://localhost:$PROMETHEUS_PORT    Alertmanager  http://localhost:$ALERTMANAGER_PORT"
+    print_monitors "$PROMETHEUS_PORT" "$ALERTMANAGER_PORT" "$MONITORING_SECRETS"
+}
+
+print_monitors() { # PROMETHEUS_PORT ALERTMANAGER_PORT SECRETS
+    printf '    Prometheus    http://localhost:%s   (admin, %s)\n' "$1" "$3/prometheus_password"
+    printf '    Alertmanager  http://localhost:%s   (admin, %s)\n' "$2" "$3/alertmanager_password"
 }
 
 running_monitors() {

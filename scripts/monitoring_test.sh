@@ -12,15 +12,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
 export ROOT
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) MODEL_SERVICE_PORT=$(free_port) CACHE_SERVICE_PORT=$(free_port)
-STORAGE_SERVICE_PORT=$(free_port) REDIS_PORT=$(free_port) HOOK_PORT=$(free_port)
-PROMETHEUS_PORT=$(free_port) ALERTMANAGER_PORT=$(free_port) NODE_EXPORTER_PORT=$(free_port) REDIS_EXPORTER_PORT=$(free_port)
+# shellcheck source=scripts/testing.sh
+. scripts/testing.sh
+take_ports API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT REDIS_PORT HOOK_PORT
+take_ports PROMETHEUS_PORT ALERTMANAGER_PORT NODE_EXPORTER_PORT REDIS_EXPORTER_PORT
 LLMO_RUN_DIR=$(mktemp -d)
 REDIS_URL=redis://127.0.0.1:$REDIS_PORT/0 LLMO_CACHE__SERVICE_BACKEND=tiered
 ALERT_WEBHOOK_URL=http://127.0.0.1:$HOOK_PORT/
-export API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT LLMO_RUN_DIR REDIS_URL
-export LLMO_CACHE__SERVICE_BACKEND PROMETHEUS_PORT ALERTMANAGER_PORT NODE_EXPORTER_PORT REDIS_EXPORTER_PORT ALERT_WEBHOOK_URL
+export LLMO_RUN_DIR REDIS_URL LLMO_CACHE__SERVICE_BACKEND ALERT_WEBHOOK_URL
 
 without=(--without containers)
 if [ "${ENGINE:-sim}" = sim ]; then
@@ -38,19 +37,7 @@ fi
 # shellcheck source=scripts/monitoring.sh
 . scripts/monitoring.sh
 
-failed=0 others=()
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then echo "    ok      $name"; else failed=$((failed + 1)); echo "    FAILED  $name"; fi
-}
-
-within() { # within SECONDS COMMAND…: until it succeeds
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.2; done
-}
-
+others=()
 finish() {
     local pid
     stop_monitoring
@@ -77,26 +64,47 @@ others+=($!)
 for name in "${SERVICES[@]}"; do start_service "$name"; done
 wait_ready
 start_monitoring
+prometheus=http://127.0.0.1:$PROMETHEUS_PORT alertmanager=http://127.0.0.1:$ALERTMANAGER_PORT
+
+say "Who may ask"
+status_of() { curl -s -m 5 -o /dev/null -w '%{http_code}' "$@"; }
+refuses() { [ "$(status_of "$1")$(status_of -u admin:admin "$1")$(status_of -u "admin:$(cat "$2")" "$1")" = 401401200 ]; }
+# Each has a password of its own: the other's does not open it.
+refuses_the_other() { [ "$(status_of -u "admin:$(cat "$MONITORING_SECRETS/alertmanager_password")" "$prometheus/api/v1/query?query=up")" = 401 ]; }
+closed_to_others() { [ "$(stat -c %a "$MONITORING_SECRETS")" = 700 ]; }
+no_argument() { ! grep -lF -f <(cat "$MONITORING_SECRETS"/*_password) /proc/[0-9]*/cmdline 2>/dev/null | grep . >&2; }
+verdict "Prometheus wants its password" refuses "$prometheus/api/v1/query?query=up" "$MONITORING_SECRETS/prometheus_password"
+verdict "Alertmanager wants its password" refuses "$alertmanager/api/v2/alerts" "$MONITORING_SECRETS/alertmanager_password"
+verdict "neither opens with the other's" refuses_the_other
+verdict "the passwords are closed to other users" closed_to_others
+verdict "and are no program's argument" no_argument
+start_monitoring >/dev/null
+verdict "a second start keeps them" refuses "$prometheus/api/v1/query?query=up" "$MONITORING_SECRETS/prometheus_password"
+changed() {
+    echo "one of my own: \\ \" ' é" >"$MONITORING_SECRETS/alertmanager_password"
+    start_monitoring >/dev/null
+    refuses "$alertmanager/api/v2/alerts" "$MONITORING_SECRETS/alertmanager_password"
+}
+verdict "and takes one that was changed" changed
+
 # In this run's copies only.
 sed -i -E 's/(scrape_interval|evaluation_interval|refresh_interval): .*/\1: 1s/; s/scrape_timeout: .*/scrape_timeout: 1s/' \
     "$MONITORING_DIR/prometheus/prometheus.yml"
 sed -i -E 's/^( +)for: .*/\1for: 3s/' "$MONITORING_DIR/prometheus/rules/alerts.yml"
 kill -HUP "$(cat "$RUN_DIR/prometheus.pid")"
 
-prometheus=http://127.0.0.1:$PROMETHEUS_PORT alertmanager=http://127.0.0.1:$ALERTMANAGER_PORT
-
 say "Load, and everything that the dashboards ask for"
 verdict "every target is up, every expression returns data, every exposition is clean" \
-    python3 tests/monitoring/live.py "http://127.0.0.1:$API_PORT" "$prometheus" 20 "${without[@]}"
+    python3 tests/monitoring/live.py "http://127.0.0.1:$API_PORT" "$prometheus" "$MONITORING_SECRETS/prometheus_password" 20 "${without[@]}"
 # How full this machine's disk is, is no matter of this test.
-quiet() { [ "$(amtool -o json --alertmanager.url="$alertmanager" alert query 'alertname!="DiskWillFill"')" = '[]' ]; }
+quiet() { [ "$(amtool -o json --http.config.file="$MONITORING_SECRETS/alertmanager_login.yml" --alertmanager.url="$alertmanager" alert query 'alertname!="DiskWillFill"')" = '[]' ]; }
 verdict "no alert without a fault" quiet
 
 # The supervisor is held, or it would start the service again before anybody notices.
 down() { kill -STOP "$(cat "$RUN_DIR/$1.supervisor.pid")"; kill -KILL "$(cat "$RUN_DIR/$1.pid")"; }
 back() { kill -CONT "$(cat "$RUN_DIR/$1.supervisor.pid")"; }
-fires() { python3 tests/monitoring/alert.py "$alertmanager" 40 "$@"; }
-ends() { python3 tests/monitoring/alert.py "$alertmanager" 60 --gone "$@"; }
+fires() { python3 tests/monitoring/alert.py "$alertmanager" "$MONITORING_SECRETS/alertmanager_password" 40 "$@"; }
+ends() { python3 tests/monitoring/alert.py "$alertmanager" "$MONITORING_SECRETS/alertmanager_password" 60 --gone "$@"; }
 
 say "Fault: the storage service is killed"
 down storage-service
@@ -129,5 +137,4 @@ say "Stop"
 stop_monitoring
 verdict "nothing of it runs" [ -z "$(running_monitors)" ]
 
-echo "monitoring: $failed failed"
-[ $failed -eq 0 ]
+verdicts monitoring

@@ -63,5 +63,10 @@ ensure_build_packages() {
 
 ensure_test_packages() {
     ensure_packages "test" "redis-server=redis-server" "node=nodejs" "npm=npm" "pebble=pebble"
-    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || ensure_packages "test" "/nonexistent/venv=python3-venv"
+    ensure_venv "test"
+}
+
+# ensure_venv PURPOSE: Python can make environments.
+ensure_venv() {
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || ensure_packages "$1" "/nonexistent/venv=python3-venv"
 }

@@ -12,11 +12,13 @@ export ROOT
 . scripts/packages.sh
 # shellcheck source=scripts/engine.sh
 . scripts/engine.sh
+# shellcheck source=scripts/testing.sh
+. scripts/testing.sh
 
-python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || ensure_packages "test" "/nonexistent/venv=python3-venv"
+ensure_venv "test"
 ensure_python_tool moto_server 'moto[server]'
 work=$(mktemp -d)
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 server=''
 finish() {
     local code=$?
@@ -28,11 +30,7 @@ trap finish EXIT
 
 INITIAL_NO_AUTH_ACTION_COUNT=4 "$PYTHON_TOOLS/bin/moto_server" -H 127.0.0.1 -p "$port" >"$work/log" 2>&1 &
 server=$!
-limit=$((SECONDS + 60))
-until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-    [ $SECONDS -lt $limit ] || fail "the S3 server did not start; its last lines are below"
-    sleep 0.1
-done
+within 60 port_answers "$port" || fail "the S3 server did not start; its last lines are below"
 export LLMO_TEST_S3_ENDPOINT=http://127.0.0.1:$port
 "$PYTHON_TOOLS/bin/python" tests/s3/prepare.py "$LLMO_TEST_S3_ENDPOINT" "$work"
 

@@ -7,33 +7,18 @@ ROOT=$PWD
 export ROOT
 . scripts/say.sh
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# shellcheck source=scripts/testing.sh
+. scripts/testing.sh
 
-API_PORT=$(free_port) DASHBOARD_PORT=$(free_port) MODEL_SERVICE_PORT=$(free_port)
-CACHE_SERVICE_PORT=$(free_port) STORAGE_SERVICE_PORT=$(free_port)
+take_ports API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT
 LLMO_RUN_DIR=$(mktemp -d)
 # Processes, in English, whatever this machine prefers.
 export LLMO_MODE=process LLMO_LANG=en
 # On a busy machine the first load of a model, with its measurements, takes minutes. What is waited for below is waited for as
 # long; what must be quick is measured elsewhere (scripts/show, benches).
 export LLMO_START_TIMEOUT=600
-export API_PORT DASHBOARD_PORT MODEL_SERVICE_PORT CACHE_SERVICE_PORT STORAGE_SERVICE_PORT LLMO_RUN_DIR
+export LLMO_RUN_DIR
 export LLMO_API_URL=http://127.0.0.1:$API_PORT
-
-passed=0 failed=0
-# grep that reads to the end: with -q it would leave early, and the writer would die of it.
-has() { grep "$@" >/dev/null; }
-verdict() { # verdict NAME COMMAND…
-    local name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-        echo "    ok      $name"
-    else
-        failed=$((failed + 1))
-        echo "    FAILED  $name"
-    fi
-}
 
 finish() {
     ./run_microservices.sh stop || true
@@ -55,12 +40,6 @@ run_stack
 
 complete() { curl -s -m 180 "$LLMO_API_URL/v1/completions" -d '{"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}'; }
 status_of() { curl -s -m 60 -o /dev/null -w '%{http_code}' "$LLMO_API_URL/api/generate" -d '{"prompt": "'"$RANDOM$RANDOM"'", "max_length": 4}'; }
-within() { # within SECONDS COMMAND…: until it succeeds
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do [ $SECONDS -lt $limit ] || return 1; sleep 0.05; done
-}
-
 answers_paris() { complete | has Paris; }
 answers_in_the_spec_s_form() { curl -s -m 180 "$LLMO_API_URL/api/generate" -d '{"prompt": "What is the capital of France?", "max_length": 40}' | has '"response":"[^"].*"success":true'; }
 # Never from the cache.
@@ -152,5 +131,4 @@ ps_lists_the_model() { "$BIN_DIR/llmo" ps | has smollm2-135m; }
 verdict "llmo run uses the running stack" run_uses_the_stack
 verdict "llmo ps lists the model" ps_lists_the_model
 
-echo "smoke: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+verdicts smoke

@@ -6,6 +6,11 @@
 # run/NAME.log              its output
 # run/model-services.toml   the model services, for the gateway: it reads the file again when it changes
 
+# shellcheck source=scripts/detach.sh
+. "$ROOT/scripts/detach.sh"
+# shellcheck source=scripts/ports.sh
+. "$ROOT/scripts/ports.sh"
+
 RUN_DIR=${LLMO_RUN_DIR:-$ROOT/run}
 BIN_DIR=${LLMO_BIN_DIR:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
 SERVICES=(storage-service cache-service model-service gateway)
@@ -151,7 +156,7 @@ start_service() {
     local name=$1 log=$RUN_DIR/$1.log COMMAND
     service_command "$name"
     if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt "$LOG_LIMIT_BYTES" ]; then mv "$log" "$log.1"; fi
-    setsid "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}" </dev/null >>"$log" 2>&1 9>&- &
+    detach "$log" "$ROOT/scripts/supervise.sh" "$RUN_DIR" "$name" "${COMMAND[@]}"
     echo $! >"$RUN_DIR/$name.supervisor.pid"
 }
 
@@ -270,8 +275,6 @@ write_model_services() {
     done >"$MODEL_SERVICES.new"
     mv "$MODEL_SERVICES.new" "$MODEL_SERVICES"
 }
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # Waits until a service on this port is ready.
 wait_service() { # NAME PORT

@@ -44,6 +44,9 @@ S3_TEST_CARGO=--release scripts/s3_test.sh
 say "The OpenAPI document, held against a running service"
 BIN=${CARGO_TARGET_DIR:-target}/release/llmo-server EXAMPLES=8 tests/openapi/check.sh
 
+say "What scripts start in the background"
+scripts/detach_test.sh
+
 say "A real Traefik in front of two gateways"
 scripts/traefik.sh
 

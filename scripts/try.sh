@@ -33,6 +33,7 @@ try_stack() {
     if alive "$RUN_DIR/gateway.supervisor.pid"; then
         tried "every service is ready" every_process_is_ready
         tried "every service has metrics" every_process_has_metrics
+        [ -z "$(running_monitors)" ] || try_monitors "$PROMETHEUS_PORT" "$ALERTMANAGER_PORT" "$MONITORING_SECRETS"
     else
         tried "there are metrics" api_has '^llmo_build_info' /metrics
     fi
@@ -52,7 +53,7 @@ try_containers() {
     ! has_profile traefik || tried "and wants a password" dashboard_is_closed
     tried "every container is well" every_container_is_well
     tried "there are metrics" dashboard_has '^llmo_build_info' /metrics
-    if has_profile monitoring; then tried "Prometheus has every service" prometheus_has_all; fi
+    ! has_profile monitoring || try_monitors "$(container_setting PROMETHEUS_PORT 9090)" "$(container_setting ALERTMANAGER_PORT 9093)" "$SECRETS"
     tell_tried
 }
 
@@ -118,11 +119,17 @@ every_container_is_well() {
     # s3-bucket has done its work.
     ! grep -vE '^running|^exited Exited \(0\)' <<<"$told" >/dev/null && ! has -E '\(unhealthy\)|\(health: starting\)' <<<"$told"
 }
+
+try_monitors() { # PROMETHEUS_PORT ALERTMANAGER_PORT SECRETS
+    tried "Prometheus has every service" prometheus_has_all "$1" "$3"
+    tried "Prometheus wants a password" wants_password "http://127.0.0.1:$1/api/v1/query?query=up"
+    tried "Alertmanager wants a password" wants_password "http://127.0.0.1:$2/api/v2/alerts"
+}
+wants_password() { [ "$(ask -m 30 -o /dev/null -w '%{http_code}' "$1") $(ask -m 30 -u admin:admin -o /dev/null -w '%{http_code}' "$1")" = "401 401" ]; }
 # One that has just started has to scrape them first.
-prometheus_has_all() {
-    local limit=$((SECONDS + 30)) url
-    url=http://127.0.0.1:$(container_setting PROMETHEUS_PORT 9090)/api/v1/query
-    until ask -m 30 "$url" --data-urlencode 'query=count(count by (job) (up{job=~"gateway|model-service|cache-service|storage-service"} == 1))' | has '"4"\]'; do
+prometheus_has_all() { # PORT SECRETS
+    local limit=$((SECONDS + 30)) url=http://127.0.0.1:$1/api/v1/query
+    until as_admin "$2/prometheus_password" -s -m 30 "$url" --data-urlencode 'query=count(count by (job) (up{job=~"gateway|model-service|cache-service|storage-service"} == 1))' | has '"4"\]'; do
         [ $SECONDS -lt $limit ] || return 1
         sleep 1
     done

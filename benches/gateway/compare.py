@@ -150,7 +150,7 @@ def smg(directory, port, upstreams):
 
 
 def llmo(directory, port, upstreams, level="warn"):
-    command = [BUILT / "llmo-gateway"]
+    command = [LLMO]
     urls = ",".join(f"http://127.0.0.1:{each}" for each in upstreams)
     for setting in (
         f"gateway.port={port}", "gateway.dashboard_port=0", f"gateway.upstreams={urls}",
@@ -164,7 +164,12 @@ def llmo_logging(directory, port, upstreams):
     return llmo(directory, port, upstreams, "info")
 
 
-GATEWAYS = {"llmo": llmo, "llmo-log": llmo_logging, "nginx": nginx, "haproxy": haproxy, "traefik": traefik, "smg": smg}
+def bare(directory, port, upstreams):
+    """No peer: what any gateway on hyper that reads bodies whole could reach at most. It streams nothing, and knows one upstream."""
+    return [LOAD, "bare", "--port", port, "--upstream", upstreams[0]], {}
+
+
+GATEWAYS = {"llmo": llmo, "llmo-log": llmo_logging, "nginx": nginx, "haproxy": haproxy, "traefik": traefik, "smg": smg, "bare": bare}
 
 
 def load(*arguments, during=None):
@@ -210,9 +215,10 @@ def streams(gateway, direct):
 
 
 def main():
-    global PEERS
+    global LLMO, PEERS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, default=ROOT / "run/peers", help="made by benches/peers/gateways.sh")
+    parser.add_argument("--llmo", type=Path, default=BUILT / "llmo-gateway", help="another build of it")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
@@ -220,7 +226,7 @@ def main():
     parser.add_argument("--only", default=",".join(GATEWAYS))
     parser.add_argument("--no-streams", action="store_true")
     arguments = parser.parse_args()
-    PEERS = arguments.peers
+    LLMO, PEERS = arguments.llmo, arguments.peers
     names, upstreams = arguments.only.split(","), [free_port(), free_port()]
     directory = Path(tempfile.mkdtemp(prefix="llmo-gateways-"))
     servers = [pinned(1, [LOAD, "upstream", "--port", port]) for port in upstreams]
@@ -250,7 +256,7 @@ def main():
         }
         if not arguments.no_streams:
             direct = load("streams", address, "--count", 1000, "--tokens", 120)[0]["late_us"]
-            for name in names:
+            for name in set(names) - {"bare"}:
                 table[name] |= streams(running[name], direct)
     finally:
         for gateway in running.values():

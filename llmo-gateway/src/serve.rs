@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::middleware::from_fn_with_state;
 use llmo_config::{Config, Loaded};
 use llmo_server::frontend::{self, FrontendOptions};
 use llmo_server::http::{self, ServeOptions};
@@ -119,18 +118,18 @@ impl Gateway {
         let mut options = FrontendOptions::new(limits, metrics.clone());
         options.explain_route = self.config().gateway.explain_route;
         options.tenant_from = keys::tenant_from(&self.config().gateway);
-        let router = frontend::router_with(self.models(), options, status);
-        let router = router.layer(from_fn_with_state(self.sources().routes.clone(), routing::remember));
-        let router = match self.ledger() {
-            Some(ledger) => router.layer(from_fn_with_state(ledger.clone(), usage::request::around)),
-            None => router,
+        let app = frontend::router_with(self.models(), options, status);
+        let app = app.layer(routing::remember(self.sources().routes.clone()));
+        let app = match self.ledger() {
+            Some(ledger) => app.layer(usage::request::around(ledger.clone())),
+            None => app,
         };
         // Outermost: a rule may look at the tenant, whom the key tells.
-        let router = match self.keys() {
-            Some(ring) => keys::guard::guarded(router, Arc::clone(ring), metrics),
-            None => router,
+        let app = match self.keys() {
+            Some(ring) => app.layer(keys::guard::guarding(Arc::clone(ring), metrics)),
+            None => app,
         };
-        let served = http::serve(listeners.api, router, serving, shutdown).await;
+        let served = http::serve(listeners.api, app, serving, shutdown).await;
         if let Some(ledger) = self.ledger() {
             ledger.flush().await;
         }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loads a running stack, then asks a running Prometheus for everything that the dashboards show.
 
-usage: live.py API PROMETHEUS SECONDS [--without DASHBOARD]…
+usage: live.py API PROMETHEUS PASSWORD_FILE SECONDS [--without DASHBOARD]…
 
 --without: dashboards whose exporters are not there; their expressions only have to parse.
 """
@@ -101,10 +101,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("api")
     parser.add_argument("prometheus")
+    parser.add_argument("password_file")
     parser.add_argument("seconds", type=float)
     parser.add_argument("--without", action="append", default=[])
     options = parser.parse_args()
-    prometheus = Prometheus(options.prometheus)
+    prometheus = Prometheus(options.prometheus, options.password_file)
     problems = []
 
     everything_up = lambda: (targets := prometheus.targets()) and all(t["health"] == "up" for t in targets)

@@ -22,7 +22,7 @@ cmp -s tests/openapi/requirements.txt "$venv/requirements.txt" || {
 }
 
 work=$(mktemp -d)
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+. scripts/ports.sh
 port=$(free_port)
 MODEL_SERVICE_PORT=$port LLMO_STORE__DIR=$work LLMO_MODEL__ENGINE=sim LLMO_MODEL__NAMES='["smollm2-135m"]' \
     "$BIN" model >"$work/log" 2>&1 &

@@ -1,26 +1,20 @@
 //! The HTTP clients, and what comes back through them.
 
 use std::error::Error;
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::{PathAndQuery, Uri};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::{StatusCode, response};
+use http_body::Body as _;
 use llmo_core::model::{ModelError, Result};
 
+use super::http1::{self, Peer};
 use super::options::RemoteOptions;
+use super::request::Post;
 use super::transport::chain;
-
-/// As reqwest and hyper have it too.
-const IDLE: Duration = Duration::from_secs(90);
-/// A host that is gone without a word is noticed while nothing is sent.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// An error of either client.
 pub(super) type Failure = Box<dyn Error + Send + Sync>;
@@ -28,11 +22,10 @@ pub(super) type Failure = Box<dyn Error + Send + Sync>;
 /// Connections to one upstream, kept open between requests.
 #[derive(Debug, Clone)]
 pub(super) enum Client {
-    /// `http://` without a proxy: services of one installation. reqwest would translate each URL three times, and wrap each
-    /// request in layers for redirects, proxies and cookies that are all off.
-    Plain { pool: Box<Pool<HttpConnector, Full<Bytes>>>, headers: HeaderMap },
+    /// `http://` without a proxy: services of one installation, and each request and each token passes here.
+    Plain(Arc<Peer>),
     /// Anything else.
-    Full(reqwest::Client),
+    Full { client: reqwest::Client, base: Uri },
 }
 
 /// Why there is no response.
@@ -43,6 +36,25 @@ pub(super) struct NoResponse {
     pub(super) is_connect: bool,
 }
 
+/// Header fields that are being written. A value that no field can hold is only a label: the request goes without it.
+pub(super) trait Labels {
+    fn add(&mut self, name: &'static str, value: &str);
+}
+
+impl Labels for http1::Head {
+    fn add(&mut self, name: &'static str, value: &str) {
+        http1::Head::add(self, name, value);
+    }
+}
+
+impl Labels for HeaderMap {
+    fn add(&mut self, name: &'static str, value: &str) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
 impl Client {
     /// Connects lazily. `headers` go with every request.
     pub(super) fn new(base: &reqwest::Url, options: &RemoteOptions, mut headers: HeaderMap) -> Result<Self> {
@@ -50,16 +62,8 @@ impl Client {
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if base.scheme() == "http" && !options.system_proxy {
-            let mut connector = HttpConnector::new();
-            connector.set_nodelay(true);
-            connector.set_connect_timeout(Some(options.connect_timeout));
-            connector.set_keepalive(Some(KEEPALIVE));
-            let pool = Pool::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(options.idle_connections)
-                .build(connector);
-            return Ok(Self::Plain { pool: Box::new(pool), headers });
+            let peer = Peer::new(base, &headers, options.connect_timeout, options.idle_connections);
+            return Ok(Self::Plain(Arc::new(peer)));
         }
         let mut client = reqwest::Client::builder()
             .default_headers(headers)
@@ -72,40 +76,44 @@ impl Client {
         if !options.system_proxy {
             client = client.no_proxy();
         }
-        client.build().map(Self::Full).map_err(|error| ModelError::Internal(chain(&error)))
+        let client = client.build().map_err(|error| ModelError::Internal(chain(&error)))?;
+        let base = base.as_str().parse().map_err(|error: http::uri::InvalidUri| {
+            ModelError::invalid("base_url", format!("{:?}: {error}", base.as_str()))
+        })?;
+        Ok(Self::Full { client, base })
     }
 
     /// Posts JSON and waits for the head of an answer. Dropping the future closes the connection.
     pub(super) async fn post(
         &self,
-        base: &Uri,
-        path: &str,
-        headers: HeaderMap,
-        body: Bytes,
+        post: Post,
+        label: impl FnOnce(&mut dyn Labels),
     ) -> std::result::Result<Response, NoResponse> {
-        let uri = below(base, path).map_err(|error| NoResponse { error: error.into(), is_connect: false })?;
         match self {
-            Self::Plain { pool, headers: always } => {
-                let mut request = Request::new(Full::new(body));
-                *request.method_mut() = Method::POST;
-                *request.uri_mut() = uri;
-                *request.headers_mut() = headers;
-                request.headers_mut().extend(always.iter().map(|(name, value)| (name.clone(), value.clone())));
-                let answer = pool.request(request).await;
+            Self::Plain(peer) => {
+                let mut head = peer.head(post.path, post.body.len())?;
+                label(&mut head);
+                let http1::Response { status, fields, body } = peer.post(head, post.body).await?;
+                Ok(Response { status, headers: Headers::Plain(fields), body: Body::Plain(body) })
+            }
+            Self::Full { client, base } => {
+                let uri =
+                    below(base, post.path).map_err(|error| NoResponse { error: error.into(), is_connect: false })?;
+                let mut headers = HeaderMap::new();
+                label(&mut headers);
+                let answer = client.post(uri.to_string()).headers(headers).body(post.body).send().await;
                 let response =
                     answer.map_err(|error| NoResponse { is_connect: error.is_connect(), error: error.into() })?;
-                let (head, body) = response.into_parts();
-                Ok(Response { status: head.status, headers: head.headers, body: Body::Plain(body) })
-            }
-            Self::Full(client) => {
-                let request = client.post(uri.to_string()).headers(headers).body(body);
-                let answer = request.send().await;
-                let mut response =
-                    answer.map_err(|error| NoResponse { is_connect: error.is_connect(), error: error.into() })?;
-                let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-                Ok(Response { status, headers, body: Body::Full(response) })
+                let (response::Parts { status, headers, .. }, body) = http::Response::from(response).into_parts();
+                Ok(Response { status, headers: Headers::Full(headers), body: Body::Full(body) })
             }
         }
+    }
+}
+
+impl From<http1::Error> for NoResponse {
+    fn from(error: http1::Error) -> Self {
+        Self { is_connect: error.is_connect(), error: error.into() }
     }
 }
 
@@ -124,26 +132,61 @@ fn below(base: &Uri, path: &str) -> std::result::Result<Uri, http::Error> {
 #[derive(Debug)]
 pub struct Response {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    body: Body,
+    pub(super) headers: Headers,
+    pub(super) body: Body,
 }
 
+/// The header fields of an answer.
 #[derive(Debug)]
-enum Body {
-    Plain(Incoming),
-    Full(reqwest::Response),
+pub(super) enum Headers {
+    Plain(http1::Fields),
+    Full(HeaderMap),
 }
 
-impl Response {
-    /// The next bytes; `None` at the end of the body.
-    pub(super) async fn chunk(&mut self) -> std::result::Result<Option<Bytes>, Failure> {
-        match &mut self.body {
-            Body::Full(response) => Ok(response.chunk().await?),
-            Body::Plain(body) => loop {
-                let Some(frame) = body.frame().await.transpose()? else { return Ok(None) };
+/// Header fields that are being read.
+pub(super) trait Fields {
+    /// The first field of this name (in lower case), if it is ASCII.
+    fn text(&self, name: &str) -> Option<&str>;
+}
+
+impl Fields for HeaderMap {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.to_str().ok()
+    }
+}
+
+impl Fields for Headers {
+    fn text(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Plain(fields) => fields.get(name),
+            Self::Full(headers) => headers.text(name),
+        }
+    }
+}
+
+/// A body that is being read. Dropping it before its end closes the connection.
+#[derive(Debug)]
+pub(super) enum Body {
+    Plain(http1::Body),
+    Full(reqwest::Body),
+}
+
+impl Body {
+    /// Gives the next bytes to `take`; `None` at the end of the body.
+    pub(super) fn poll_data<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Poll<std::result::Result<Option<R>, Failure>> {
+        match self {
+            Self::Plain(body) => body.poll_data(cx, take).map_err(Failure::from),
+            Self::Full(body) => loop {
+                let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)).transpose()? else {
+                    return Poll::Ready(Ok(None));
+                };
                 // What is no data are trailers.
                 if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+                    return Poll::Ready(Ok(Some(take(&data))));
                 }
             },
         }

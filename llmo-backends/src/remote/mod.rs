@@ -10,7 +10,8 @@
 //! ```
 //!
 //! * Pure: [`request`], [`response`], [`logprobs`], [`embeddings`], [`errors`], [`sse`], [`patience`].
-//! * I/O: the HTTP clients, [`transport`], [`stream`], [`in_flight`], and the [`RemoteModel`] itself.
+//! * I/O: the HTTP clients (one of our own for plain HTTP, reqwest for the rest), [`transport`], [`stream`],
+//!   [`in_flight`], and the [`RemoteModel`] itself.
 //!
 //! Errors of an llmo service come out as the [`ModelError`](llmo_core::ModelError) they were, so that they pass
 //! through any number of gateways unchanged. Dropping a stream closes its connection to the upstream: that is how the
@@ -20,6 +21,7 @@
 mod client;
 pub mod embeddings;
 pub mod errors;
+mod http1;
 pub mod in_flight;
 pub mod logprobs;
 mod model;
@@ -31,6 +33,7 @@ pub mod rerank;
 pub mod response;
 pub mod sse;
 pub mod stream;
+mod timer;
 mod tools;
 pub mod transport;
 pub mod upkeep;

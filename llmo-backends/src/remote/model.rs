@@ -1,15 +1,13 @@
 //! The upstream as a [`Model`].
 
 use async_trait::async_trait;
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use llmo_core::model::{
     CacheStatus, Constraint, EmbedRequest, Embeddings, Event, EventStream, GenerateRequest, KeepAlive, Load, Model,
     ModelError, ModelInfo, Origin, Prompt, Ranking, RerankRequest, Result, TokenId, TokenizeOptions,
 };
 use tokio::time::Instant;
 
-use super::client::Response;
+use super::client::{Fields, Headers, Response};
 use super::in_flight::{Guard, InFlight};
 use super::options::RemoteOptions;
 use super::patience::Patience;
@@ -131,7 +129,7 @@ impl Model for RemoteModel {
         let stream = match content_type(&response.headers) {
             "text/event-stream" => {
                 let answer = Answer::new(response, self.options.max_event_bytes, reader, patience, running);
-                EventStream::new(answer.events())
+                EventStream::new(answer)
             }
             "application/json" => patience.wait(self.unstreamed(response, reader, running)).await??,
             other => return Err(stream::strange_type(other)),
@@ -210,14 +208,14 @@ impl Model for RemoteModel {
     }
 }
 
-fn content_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn content_type(headers: &Headers) -> &str {
+    let value = headers.text("content-type").unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()
 }
 
 /// What the upstream tells about where its answer comes from.
-fn origin(headers: &HeaderMap) -> Origin {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+fn origin(headers: &Headers) -> Origin {
+    let header = |name: &str| headers.text(name);
     let mut origin = Origin::default();
     origin.cache = match header("x-cache") {
         Some("hit") => CacheStatus::Hit,

@@ -46,6 +46,26 @@ impl Patience {
         }
     }
 
+    /// [`token`](Self::token), at this time. Without a limit for tokens the clock, which costs more than the rest, isn't
+    /// read.
+    pub(super) fn token_now(&mut self) {
+        if self.counts_time() {
+            self.since = Instant::now();
+        }
+        self.started = true;
+    }
+
+    /// [`ask`](Self::ask), at this time.
+    pub(super) fn ask_now(&mut self) {
+        if self.started && self.counts_time() {
+            self.since = Instant::now();
+        }
+    }
+
+    fn counts_time(&self) -> bool {
+        self.first.is_some() || self.idle.is_some()
+    }
+
     /// What is left until the deadline, for the upstream to know; at least one millisecond.
     #[must_use]
     pub fn remaining(&self, now: Instant) -> Option<Duration> {
@@ -67,12 +87,16 @@ impl Patience {
         if self.started { self.idle } else { self.first }
     }
 
-    fn until(&self) -> Option<Instant> {
+    /// When patience ends, as things are.
+    #[must_use]
+    pub fn until(&self) -> Option<Instant> {
         let token = self.allowed().and_then(|allowed| self.since.checked_add(allowed));
         [self.deadline, token].into_iter().flatten().min()
     }
 
-    fn exhausted(&self) -> ModelError {
+    /// The error at that time.
+    #[must_use]
+    pub fn exhausted(&self) -> ModelError {
         if self.deadline.is_some() && self.until() == self.deadline {
             let stage = if self.started { "while generating" } else { "before the first token" };
             return ModelError::DeadlineExceeded { stage: stage.into() };

@@ -1,15 +1,16 @@
 //! From the events of an upstream's stream to ours. Pure.
 
+use std::fmt;
 use std::time::Duration;
 
 use llmo_core::model::{Delta, Finish, FinishReason, ModelError, Result, Timings, TokenId, Usage};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::errors::WireError;
 use super::logprobs::{PromptPlace, WireLogprobs, prompt_tokens};
-use super::sse::SseEvent;
+use super::sse::{EventRef, SseEvent};
 use super::tools::{self, WireCall};
 
 /// Reads one answer, event by event.
@@ -72,8 +73,16 @@ impl Reader {
     /// Reads the next event of a stream.
     ///
     /// # Errors
-    /// The upstream's own error; [`ModelError::Upstream`] for what can't be understood.
+    /// As for [`read`](Self::read).
     pub fn event(&mut self, event: &SseEvent) -> Result<Read> {
+        self.read(&event.by_ref())
+    }
+
+    /// Reads the next event of a stream.
+    ///
+    /// # Errors
+    /// The upstream's own error; [`ModelError::Upstream`] for what can't be understood.
+    pub fn read(&mut self, event: &EventRef<'_>) -> Result<Read> {
         if event.data == "[DONE]" {
             return Ok(Read::Done);
         }
@@ -81,7 +90,8 @@ impl Reader {
             let error = WireError::from_event(&event.data);
             return Err(error.into_error(&self.model, self.started));
         }
-        self.json(event.data.as_bytes())
+        // Of text it is known that it is UTF-8.
+        self.parsed(serde_json::from_str(&event.data), event.data.as_bytes())
     }
 
     /// Reads a chunk, or an answer that came whole.
@@ -89,7 +99,11 @@ impl Reader {
     /// # Errors
     /// As for [`event`](Self::event).
     pub fn json(&mut self, data: &[u8]) -> Result<Read> {
-        let chunk = match serde_json::from_slice::<Chunk>(data) {
+        self.parsed(serde_json::from_slice(data), data)
+    }
+
+    fn parsed(&mut self, chunk: serde_json::Result<Chunk>, data: &[u8]) -> Result<Read> {
+        let chunk = match chunk {
             Ok(chunk) if chunk.is_output() => chunk,
             // An error in one of its many forms, or nothing that we know.
             _ => self.strange(data)?,
@@ -122,9 +136,9 @@ impl Reader {
             self.timings = llmo.timings.read();
             self.stop = llmo.stop.or(self.stop.take());
         }
-        let Some(choice) = chunk.choices.into_iter().find(|choice| choice.index == 0) else { return Read::Nothing };
-        if let Some(reason) = &choice.finish_reason {
-            self.reason = Some(finish_reason(reason));
+        let Some(choice) = chunk.choices.first else { return Read::Nothing };
+        if let Some(Reason(reason)) = choice.finish_reason {
+            self.reason = Some(reason);
         }
         if let Some(Value::String(stop)) = choice.stop_reason {
             self.stop.get_or_insert(stop);
@@ -164,19 +178,10 @@ impl Reader {
     }
 }
 
-/// `content_filter` and unknown reasons are ends of the model's own: nothing was cut off.
-fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "length" | "max_tokens" => FinishReason::Length,
-        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
-    }
-}
-
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default)]
-    choices: Vec<Choice>,
+    choices: Choices,
     #[serde(default)]
     usage: Option<WireUsage>,
     #[serde(default)]
@@ -188,7 +193,65 @@ struct Chunk {
 impl Chunk {
     /// Is it surely no error?
     fn is_output(&self) -> bool {
-        self.error.is_none() && (!self.choices.is_empty() || self.usage.is_some())
+        self.error.is_none() && (self.choices.any || self.usage.is_some())
+    }
+}
+
+/// A list of choices of which only the one with index 0 is kept: a list of one would be an allocation with every token.
+#[derive(Default)]
+struct Choices {
+    any: bool,
+    first: Option<Choice>,
+}
+
+impl<'de> Deserialize<'de> for Choices {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Choices;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of choices")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Choices, A::Error> {
+                let mut choices = Choices::default();
+                while let Some(choice) = list.next_element::<Choice>()? {
+                    choices.any = true;
+                    if choice.index == 0 && choices.first.is_none() {
+                        choices.first = Some(choice);
+                    }
+                }
+                Ok(choices)
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// Why the model stopped.
+struct Reason(FinishReason);
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Reason;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a reason to stop")
+            }
+
+            /// `content_filter` and unknown reasons are ends of the model's own: nothing was cut off.
+            fn visit_str<E>(self, name: &str) -> std::result::Result<Reason, E> {
+                Ok(Reason(match name {
+                    "length" | "max_tokens" => FinishReason::Length,
+                    "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
+                    _ => FinishReason::Stop,
+                }))
+            }
+        }
+        deserializer.deserialize_str(Name)
     }
 }
 
@@ -203,7 +266,7 @@ struct Choice {
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
-    finish_reason: Option<String>,
+    finish_reason: Option<Reason>,
     /// vLLM: the stop string, or the number of the stop token.
     #[serde(default)]
     stop_reason: Option<Value>,

@@ -5,6 +5,8 @@
 //! empty line is dropped. Ids and retry times are ignored. One addition: older llama-servers write errors as a field
 //! named `error`, which is read as an event of that name.
 
+use std::borrow::Cow;
+
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SseEvent {
@@ -12,6 +14,31 @@ pub struct SseEvent {
     pub event: String,
     /// Its data lines, joined by LF.
     pub data: String,
+}
+
+/// One event, in the bytes in which it came if they hold all of it: no copy is made of it then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// The event's name; empty if it has none.
+    pub event: Cow<'a, str>,
+    /// Its data lines, joined by LF.
+    pub data: Cow<'a, str>,
+}
+
+impl EventRef<'_> {
+    /// A copy that needs no bytes.
+    #[must_use]
+    pub fn into_owned(self) -> SseEvent {
+        SseEvent { event: self.event.into_owned(), data: self.data.into_owned() }
+    }
+}
+
+impl SseEvent {
+    /// The same without a copy.
+    #[must_use]
+    pub fn by_ref(&self) -> EventRef<'_> {
+        EventRef { event: Cow::Borrowed(&self.event), data: Cow::Borrowed(&self.data) }
+    }
 }
 
 /// Why a stream can't be read any further.
@@ -47,61 +74,104 @@ impl SseParser {
         Self { limit, line: Vec::new(), event: String::new(), data: None, after_cr: false, at_start: true }
     }
 
-    /// Takes the next bytes and gives the events that they complete.
+    /// Takes the next bytes and gives the events that they complete, all at once.
     ///
     /// # Errors
     /// See [`SseError`].
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<SseEvent>, SseError> {
-        let mut events = Vec::new();
-        while let Some(&first) = bytes.first() {
-            if std::mem::take(&mut self.after_cr) && first == b'\n' {
-                bytes = &bytes[1..];
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<SseEvent>, SseError> {
+        self.events(bytes).map(|event| event.map(EventRef::into_owned)).collect()
+    }
+
+    /// Takes the next bytes and gives the events that they complete, one by one. What was not read of them when the
+    /// iterator is dropped is lost.
+    pub fn events<'p, 'b>(&'p mut self, bytes: &'b [u8]) -> Events<'p, 'b> {
+        let event = Cow::Owned(std::mem::take(&mut self.event));
+        let data = self.data.take().map(Cow::Owned);
+        Events { parser: self, bytes, event, data }
+    }
+}
+
+/// The events that some bytes complete. See [`SseParser::events`].
+#[derive(Debug)]
+pub struct Events<'p, 'b> {
+    parser: &'p mut SseParser,
+    bytes: &'b [u8],
+    event: Cow<'b, str>,
+    data: Option<Cow<'b, str>>,
+}
+
+impl<'b> Iterator for Events<'_, 'b> {
+    type Item = Result<EventRef<'b>, SseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_event().transpose()
+    }
+}
+
+impl<'b> Events<'_, 'b> {
+    fn next_event(&mut self) -> Result<Option<EventRef<'b>>, SseError> {
+        while let Some(&first) = self.bytes.first() {
+            if std::mem::take(&mut self.parser.after_cr) && first == b'\n' {
+                self.bytes = &self.bytes[1..];
                 continue;
             }
-            let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
-                self.check(bytes.len())?;
-                self.line.extend_from_slice(bytes);
+            let Some(end) = memchr::memchr2(b'\n', b'\r', self.bytes) else {
+                self.check(self.bytes.len())?;
+                self.parser.line.extend_from_slice(self.bytes);
+                self.bytes = &[];
                 break;
             };
             self.check(end)?;
-            self.after_cr = bytes[end] == b'\r';
-            if self.line.is_empty() {
-                events.extend(self.take_line(&bytes[..end])?);
+            self.parser.after_cr = self.bytes[end] == b'\r';
+            let line = &self.bytes[..end];
+            self.bytes = &self.bytes[end + 1..];
+            let event = if self.parser.line.is_empty() {
+                self.take_line(line, Cow::Borrowed)?
             } else {
-                let mut line = std::mem::take(&mut self.line);
-                line.extend_from_slice(&bytes[..end]);
-                events.extend(self.take_line(&line)?);
+                let mut whole = std::mem::take(&mut self.parser.line);
+                whole.extend_from_slice(line);
+                let event = self.take_line(&whole, |value| Cow::Owned(value.to_owned()))?;
                 // Keep the allocation for the next line that is cut.
-                line.clear();
-                self.line = line;
+                whole.clear();
+                self.parser.line = whole;
+                event
+            };
+            if event.is_some() {
+                return Ok(event);
             }
-            bytes = &bytes[end + 1..];
         }
-        Ok(events)
+        // The rest of the event comes with other bytes.
+        self.parser.event = std::mem::take(&mut self.event).into_owned();
+        self.parser.data = self.data.take().map(Cow::into_owned);
+        Ok(None)
     }
 
     fn check(&self, more: usize) -> Result<(), SseError> {
-        let held = self.line.len() + self.event.len() + self.data.as_ref().map_or(0, String::len);
-        if held + more > self.limit { Err(SseError::TooLarge(self.limit)) } else { Ok(()) }
+        let held = self.parser.line.len() + self.event.len() + self.data.as_ref().map_or(0, |data| data.len());
+        if held + more > self.parser.limit { Err(SseError::TooLarge(self.parser.limit)) } else { Ok(()) }
     }
 
-    fn take_line(&mut self, line: &[u8]) -> Result<Option<SseEvent>, SseError> {
+    fn take_line<'l>(
+        &mut self,
+        line: &'l [u8],
+        keep: impl Fn(&'l str) -> Cow<'b, str>,
+    ) -> Result<Option<EventRef<'b>>, SseError> {
         let mut line = std::str::from_utf8(line).map_err(|_| SseError::NotUtf8)?;
-        if std::mem::take(&mut self.at_start) {
+        if std::mem::take(&mut self.parser.at_start) {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
         }
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            return Ok(self.data.take().map(|data| SseEvent { event, data }));
+            return Ok(self.data.take().map(|data| EventRef { event, data }));
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "data" => self.add_data(value),
-            "event" => value.clone_into(&mut self.event),
+            "data" => self.add_data(value, keep),
+            "event" => self.event = keep(value),
             "error" => {
-                "error".clone_into(&mut self.event);
-                self.add_data(value);
+                self.event = Cow::Borrowed("error");
+                self.add_data(value, keep);
             }
             // A comment has an empty field name.
             _ => {}
@@ -109,13 +179,14 @@ impl SseParser {
         Ok(None)
     }
 
-    fn add_data(&mut self, value: &str) {
+    fn add_data<'l>(&mut self, value: &'l str, keep: impl Fn(&'l str) -> Cow<'b, str>) {
         match &mut self.data {
             Some(data) => {
+                let data = data.to_mut();
                 data.push('\n');
                 data.push_str(value);
             }
-            None => self.data = Some(value.to_owned()),
+            None => self.data = Some(keep(value)),
         }
     }
 }

@@ -1,18 +1,19 @@
 //! The HTTP client of one upstream.
 
 use std::error::Error;
+use std::future::poll_fn;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use http::uri::Uri;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use llmo_core::model::request::CacheUse;
 use llmo_core::model::{ModelError, Result};
 use llmo_core::trace;
 use reqwest::Url;
 
-use super::client::{Client, NoResponse, Response};
+use super::client::{Client, Fields, Labels, NoResponse, Response};
 use super::errors::WireError;
 use super::options::RemoteOptions;
 use super::request::Post;
@@ -48,8 +49,6 @@ pub struct Caller<'a> {
 pub struct Transport {
     client: Client,
     base: String,
-    /// The same, parsed: that takes longer than to send a small request.
-    uri: Uri,
     /// Send our own headers?
     extensions: bool,
 }
@@ -70,7 +69,6 @@ impl Transport {
         }
         let login = take_login(&mut url);
         let base = url.as_str().trim_end_matches('/').to_owned();
-        let uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
         let mut headers = HeaderMap::new();
         if let Some(credentials) = options.api_key.as_ref().map(|key| format!("Bearer {key}")).or(login) {
             let mut value = HeaderValue::try_from(credentials)
@@ -78,7 +76,7 @@ impl Transport {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        Ok(Self { client: Client::new(&url, options, headers)?, base, uri, extensions: options.extensions })
+        Ok(Self { client: Client::new(&url, options, headers)?, base, extensions: options.extensions })
     }
 
     /// The root of the service, without a login.
@@ -93,7 +91,7 @@ impl Transport {
     /// [`ModelError::Unavailable`] if there is nobody to talk to, [`ModelError::Upstream`] if the connection broke,
     /// and whatever error the upstream answers with, for a request for `model`.
     pub async fn post(&self, post: Post, caller: Caller<'_>, model: &str) -> Result<Response> {
-        let sent = self.client.post(&self.uri, post.path, headers(caller, self.extensions), post.body).await;
+        let sent = self.client.post(post, |labels| label(labels, caller, self.extensions)).await;
         let response = sent.map_err(|failed| self.failed(&failed))?;
         if response.status.is_success() {
             return Ok(response);
@@ -118,17 +116,30 @@ impl Transport {
 ///
 /// # Errors
 /// [`ModelError::Upstream`] if it is larger, or breaks off.
-pub async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>> {
+pub async fn read_body(response: Response, limit: usize) -> Result<Vec<u8>> {
+    let mut source = response.body;
     let mut body = Vec::new();
-    while let Some(bytes) = response.chunk().await.map_err(|error| broken(&*error, false))? {
-        if body.len() + bytes.len() > limit {
-            return Err(ModelError::Upstream {
-                message: format!("its answer is larger than {limit} bytes"),
-                started: false,
-            });
+    poll_fn(|cx| {
+        loop {
+            let taken = ready!(source.poll_data(cx, |bytes| {
+                let fits = body.len() + bytes.len() <= limit;
+                if fits {
+                    body.extend_from_slice(bytes);
+                }
+                fits
+            }));
+            match taken {
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => {
+                    let message = format!("its answer is larger than {limit} bytes");
+                    return Poll::Ready(Err(ModelError::Upstream { message, started: false }));
+                }
+                Ok(None) => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(broken(&*error, false))),
+            }
         }
-        body.extend_from_slice(&bytes);
-    }
+    })
+    .await?;
     Ok(body)
 }
 
@@ -170,15 +181,11 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-fn headers(caller: Caller<'_>, extensions: bool) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+/// Says who asks.
+fn label(labels: &mut dyn Labels, caller: Caller<'_>, extensions: bool) {
     let mut insert = |name: &'static str, value: &str| {
-        if !extensions && name.starts_with("x-llmo-") {
-            return;
-        }
-        // A value that no header can hold is only a label: the request goes without it.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
+        if extensions || !name.starts_with("x-llmo-") {
+            labels.add(name, value);
         }
     };
     // Calls that don't carry them belong to what their task does.
@@ -204,16 +211,15 @@ fn headers(caller: Caller<'_>, extensions: bool) -> HeaderMap {
         insert("x-llmo-priority", &caller.priority.to_string());
     }
     match caller.cache {
-        CacheUse::Refresh => insert(CACHE_CONTROL.as_str(), "no-cache"),
-        CacheUse::Off => insert(CACHE_CONTROL.as_str(), "no-store"),
+        CacheUse::Refresh => insert("cache-control", "no-cache"),
+        CacheUse::Off => insert("cache-control", "no-store"),
         _ => {}
     }
-    headers
 }
 
 /// Seconds only: the form with a date is not worth a clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+fn retry_after(headers: &impl Fields) -> Option<Duration> {
+    let seconds: f64 = headers.text(RETRY_AFTER.as_str())?.trim().parse().ok()?;
     Some(Duration::try_from_secs_f64(seconds).ok()?.min(MAX_RETRY_AFTER))
 }
 
@@ -240,6 +246,12 @@ pub(super) fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn headers(caller: Caller<'_>, extensions: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        label(&mut headers, caller, extensions);
+        headers
+    }
 
     #[test]
     fn the_root_of_a_service_and_its_v1_are_the_same_upstream() {

@@ -240,7 +240,7 @@ pub struct Origin {
     pub replica: Option<String>,
     /// The model that answers, if not the one asked for.
     pub model: Option<String>,
-    /// Why that replica: what a router says of its choice, for people.
+    /// Why that replica: what a router says of its choice, for people; if the request asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
 }

@@ -84,6 +84,9 @@ pub struct GenerateRequest {
     /// What tracing systems want passed on with it (`tracestate`).
     #[serde(default)]
     pub tracestate: Option<String>,
+    /// Is the caller told why its replica was chosen ([`Origin::route`])?
+    #[serde(skip)]
+    pub explain: bool,
     /// How long the model stays in memory after this request; `None`: as long as was said last.
     pub keep_alive: Option<KeepAlive>,
 }
@@ -146,6 +149,7 @@ impl GenerateRequest {
             priority: 0,
             traceparent: None,
             tracestate: None,
+            explain: false,
             keep_alive: None,
         }
     }

@@ -31,8 +31,15 @@ pub fn configuration(gateways: &[String]) -> Value {
                 "llmo": {"rule": "PathPrefix(`/`)", "service": "llmo", "priority": 1, "middlewares": ["llmo-again"]},
             },
             "middlewares": {
-                // Only what no gateway has begun to answer.
-                "llmo-again": {"retry": {"attempts": 3, "initialInterval": "100ms"}},
+                // Only what no gateway has begun to answer. A POST that a gateway had read when it died is sent again too, as the
+                // gateway itself does it: a generation changes nothing, and its answer went to nobody. Traefik's own word for
+                // that is 502. (Before 3.7 it does not know the last two fields, and lets the client have its 502.)
+                "llmo-again": {"retry": {
+                    "attempts": 3,
+                    "initialInterval": "100ms",
+                    "status": ["502"],
+                    "retryNonIdempotentMethod": true,
+                }},
             },
             "services": {
                 "llmo": {

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue};
 use llmo_server::fault::Fault;
-use llmo_server::http::layers;
+use llmo_server::http::{App, layers};
 use llmo_server::metrics::Metrics;
-use tower::ServiceExt;
 
 use super::permitted;
 use super::ring::{KeyRing, X_API_KEY};
@@ -21,40 +20,41 @@ use super::ring::{KeyRing, X_API_KEY};
 /// Where the front end reads the tenant.
 const TENANT: HeaderName = HeaderName::from_static("x-llmo-tenant");
 
-#[derive(Clone)]
 struct Guard {
     ring: Arc<KeyRing>,
     /// Answers in the place of the routes: refusals are logged, measured and spelled in the caller's dialect like all else.
-    refusals: Router,
+    refusals: App,
 }
 
-/// Lets only those requests pass to `routes` that have a key of `ring`, or that need none.
+/// The layer that lets only those requests pass that have a key of `ring`, or that need none.
 ///
 /// The key's tenant replaces whatever the request says of itself, and the key is taken off the request.
-pub fn guarded(routes: Router, ring: Arc<KeyRing>, metrics: Arc<Metrics>) -> Router {
+pub fn guarding(ring: Arc<KeyRing>, metrics: Arc<Metrics>) -> impl Fn(Request, &App) -> BoxFuture<'static, Response> {
     let refusals = Router::new().route("/", any(refuse)).route("/{*path}", any(refuse));
-    let guard = Guard { ring, refusals: layers::measured(refusals, metrics) };
-    routes.layer(from_fn_with_state(guard, check))
+    let guard = Guard { ring, refusals: layers::measured(refusals, metrics).into() };
+    move |request, app| guard.check(request, app)
 }
 
 async fn refuse() -> impl IntoResponse {
     ([(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))], Fault::NoKey)
 }
 
-async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let open = is_open(request.uri().path());
-    let holder = if open { None } else { guard.ring.holder(request.headers(), SystemTime::now()) };
-    let headers = request.headers_mut();
-    headers.remove(AUTHORIZATION);
-    headers.remove(X_API_KEY);
-    headers.remove(TENANT);
-    match holder {
-        Some(holder) => {
-            headers.insert(TENANT, holder.tenant().clone());
-            permitted::during(holder, next.run(request)).await
+impl Guard {
+    fn check(&self, mut request: Request, app: &App) -> BoxFuture<'static, Response> {
+        let open = is_open(request.uri().path());
+        let holder = if open { None } else { self.ring.holder(request.headers(), SystemTime::now()) };
+        let headers = request.headers_mut();
+        headers.remove(AUTHORIZATION);
+        headers.remove(X_API_KEY);
+        headers.remove(TENANT);
+        match holder {
+            Some(holder) => {
+                headers.insert(TENANT, holder.tenant().clone());
+                Box::pin(permitted::during(holder, app.answer(request)))
+            }
+            None if open => app.answer(request),
+            None => self.refusals.answer(request),
         }
-        None if open => next.run(request).await,
-        None => guard.refusals.oneshot(request).await.into_response(),
     }
 }
 

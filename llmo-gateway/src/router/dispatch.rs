@@ -1,6 +1,7 @@
 //! Picking a replica, trying it, judging what came of it, and trying another.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -221,18 +222,33 @@ impl Dispatcher {
     ) -> Result<T, Unsuccessful> {
         let upstream = |message: String| ModelError::Upstream { message, started: false };
         let limit = self.options.first_token_timeout;
-        tokio::select! {
-            biased;
-            answer = answer => answer.map_err(Unsuccessful::new),
-            () = until_down(lease.replica()) => Err(Unsuccessful::new(upstream("the replica went down".into()))),
-            () = at(deadline) => {
+        let (replica, started) = (lease.replica(), Instant::now());
+        // Everything that time alone decides is looked at by one timer.
+        let next = |now: Instant| {
+            let limits = [Some(started + limit), deadline].into_iter().flatten();
+            limits.fold(now + SILENCE, Instant::min)
+        };
+        let (mut answer, mut down) = (pin!(answer), pin!(replica.until_down()));
+        let mut timer = pin!(tokio::time::sleep_until(next(started).into()));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer.map_err(Unsuccessful::new),
+                () = &mut down => return Err(Unsuccessful::new(upstream("the replica went down".into()))),
+                () = &mut timer => {}
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 let error = ModelError::DeadlineExceeded { stage: "while waiting for the first token".into() };
-                Err(Unsuccessful::new(error))
+                return Err(Unsuccessful::new(error));
             }
-            () = tokio::time::sleep(limit) => {
+            if started + limit <= now {
                 let error = upstream(format!("no token within {} s", limit.as_secs()));
-                Err(Unsuccessful { error, fate: Fate::Failed })
+                return Err(Unsuccessful { error, fate: Fate::Failed });
             }
+            // While it says nothing, to anybody, it is asked how it is: it may hang with its connections open.
+            replica.doubt(SILENCE, now);
+            timer.as_mut().reset(next(now).into());
         }
     }
 
@@ -272,28 +288,5 @@ impl Dispatcher {
             None | Some(Unsuccessful { fate: Fate::Lost, .. }) => self.nobody(model),
             Some(Unsuccessful { error, .. }) => error,
         }
-    }
-}
-
-/// Waits until a replica is down. While it says nothing, to anybody, it is asked how it is: it may hang with its
-/// connections open.
-async fn until_down(replica: &Replica) {
-    let doubt = async {
-        loop {
-            tokio::time::sleep(SILENCE).await;
-            replica.doubt(SILENCE, Instant::now());
-        }
-    };
-    tokio::select! {
-        () = replica.until_down() => {}
-        () = doubt => {}
-    }
-}
-
-/// Waits until an instant; for ever without one.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }

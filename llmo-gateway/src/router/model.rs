@@ -63,9 +63,10 @@ impl Model for RoutedModel {
         let (started, lease) =
             answer.inspect_err(|error| poison.learn(&self.info.id, &request, error, Instant::now()))?;
         let can_continue = self.info.capabilities.token_ids && !dispatcher.options().continuation_timeout.is_zero();
-        let route = dispatcher.explain(&self.info.id, &lease, attempts.load(Ordering::Relaxed));
+        let explain = || dispatcher.explain(&self.info.id, &lease, attempts.load(Ordering::Relaxed));
+        let route = request.explain.then(explain);
         let mut stream = stream::watch(started, lease, &self.info.id, request, can_continue, dispatcher);
-        stream.origin.route = Some(route);
+        stream.origin.route = route;
         Ok(stream)
     }
 

@@ -115,7 +115,9 @@ impl Model for Chain {
         let (mut stream, fallback) = self.try_each(call).await?;
         if let Some(Fallback { model, place, after }) = fallback {
             let name = &model.info().id;
-            before(&mut stream, &format!("fallback={}; after={after}", plain(name)));
+            if asked.explain {
+                before(&mut stream, &format!("fallback={}; after={after}", plain(name)));
+            }
             // The first that is there is the one that the chain shows as itself.
             if place > 0 {
                 stream.origin.model.get_or_insert_with(|| name.clone());

@@ -11,13 +11,15 @@ const LONGEST: usize = 64;
 /// A model that a rule led to, which says so.
 pub(super) struct Explained {
     inner: Arc<dyn Model>,
-    said: String,
+    route: Arc<str>,
+    asked: String,
+    target: String,
 }
 
 impl Explained {
     /// The rule `route` led from the name `asked` to `target`.
-    pub(super) fn new(inner: Arc<dyn Model>, route: &str, asked: &str, target: &str) -> Self {
-        Self { inner, said: format!("rule={}; asked={}; model={}", plain(route), plain(asked), plain(target)) }
+    pub(super) fn new(inner: Arc<dyn Model>, route: &Arc<str>, asked: &str, target: &str) -> Self {
+        Self { inner, route: Arc::clone(route), asked: asked.to_owned(), target: target.to_owned() }
     }
 }
 
@@ -32,8 +34,12 @@ impl Model for Explained {
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+        if !request.explain {
+            return self.inner.generate(request).await;
+        }
         let mut stream = self.inner.generate(request).await?;
-        before(&mut stream, &self.said);
+        let Self { route, asked, target, .. } = self;
+        before(&mut stream, &format!("rule={}; asked={}; model={}", plain(route), plain(asked), plain(target)));
         Ok(stream)
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName};
 use llmo_config::TenantFrom;
 use llmo_server::frontend::tenant_of;
+use llmo_server::http::App;
 
 use super::Routes;
 
@@ -51,13 +52,16 @@ impl Facts {
     }
 }
 
-/// The middleware that remembers a request's facts while its handler runs, if any rule wants them.
-pub async fn remember(State(routes): State<Routes>, request: Request, next: Next) -> Response {
-    let table = routes.table();
-    if !table.looks_at_facts() {
-        return next.run(request).await;
+/// The layer that remembers a request's facts while its handler runs, if any rule wants them.
+pub fn remember(routes: Routes) -> impl Fn(Request, &App) -> BoxFuture<'static, Response> {
+    move |request, app| match wanted(&routes, &request) {
+        Some(facts) => Box::pin(facts.during(app.answer(request))),
+        None => app.answer(request),
     }
-    let facts = Facts::of(request.uri().path(), request.headers(), table.headers(), routes.tenant_from());
-    drop(table);
-    facts.during(next.run(request)).await
+}
+
+fn wanted(routes: &Routes, request: &Request) -> Option<Facts> {
+    let table = routes.table();
+    let facts = || Facts::of(request.uri().path(), request.headers(), table.headers(), routes.tenant_from());
+    table.looks_at_facts().then(facts)
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
+use futures::future::BoxFuture;
 use llmo_core::GenerateRequest;
 use llmo_core::model::{Finish, FinishReason, Prompt, Usage};
+use llmo_server::http::App;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -18,9 +19,9 @@ tokio::task_local! {
     static CURRENT: Bill;
 }
 
-/// The middleware that keeps together what is generated for one request.
-pub async fn around(State(ledger): State<Ledger>, request: Request, next: Next) -> Response {
-    Bill::new(ledger).during(next.run(request)).await
+/// The layer that keeps together what is generated for one request.
+pub fn around(ledger: Ledger) -> impl Fn(Request, &App) -> BoxFuture<'static, Response> {
+    move |request, app| Box::pin(Bill::new(ledger.clone()).during(app.answer(request)))
 }
 
 /// The line of a request, in the making. Clones are the same.

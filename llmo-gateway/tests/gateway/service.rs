@@ -44,7 +44,7 @@ impl Service {
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
         self.address = listener.local_addr().expect("bound");
         let models = Arc::new(SingleModel::new(Arc::clone(&self.sim) as _));
-        let app = frontend::router(models, FrontendOptions::default()).merge(status(Arc::clone(&self.sim)));
+        let app = frontend::router_with(models, FrontendOptions::default(), status(Arc::clone(&self.sim)));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         runtime.spawn(async move {

@@ -64,12 +64,17 @@ impl Form {
 
 /// One generation for each of `n` choices; a seed goes up by one from each to the next, so that they differ and can
 /// be had again.
-pub(crate) fn choices(request: GenerateRequest, n: u32) -> impl Iterator<Item = GenerateRequest> {
-    (0..n).map(move |i| {
+pub(crate) fn choices(request: GenerateRequest, n: u32) -> Vec<GenerateRequest> {
+    let more = (1..n).map(|i| {
         let mut job = request.clone();
         job.sampling.seed = job.sampling.seed.map(|seed| seed.wrapping_add(u64::from(i)));
         job
-    })
+    });
+    let more: Vec<_> = more.collect();
+    // Nearly all requests want one: that is no copy.
+    let mut jobs = vec![request];
+    jobs.extend(more);
+    jobs
 }
 
 #[cfg(test)]
@@ -80,7 +85,7 @@ mod tests {
     fn choices_of_a_seeded_request_have_seeds_of_their_own() {
         let mut request = GenerateRequest::ask("x");
         request.sampling.seed = Some(u64::MAX);
-        let seeds: Vec<_> = choices(request, 3).map(|job| job.sampling.seed).collect();
+        let seeds: Vec<_> = choices(request, 3).into_iter().map(|job| job.sampling.seed).collect();
         assert_eq!(seeds, [Some(u64::MAX), Some(0), Some(1)]);
     }
 }

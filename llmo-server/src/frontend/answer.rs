@@ -60,11 +60,15 @@ pub(super) async fn start(
     jobs: Vec<GenerateRequest>,
     context: &Context,
 ) -> Result<Vec<EventStream>, Fault> {
-    let starting = jobs.into_iter().map(|mut job| {
+    let start = |mut job| {
         context.apply(&mut job);
         model.generate(job)
-    });
-    context.in_time("before the first token", try_join_all(starting)).await
+    };
+    let stage = "before the first token";
+    match <[GenerateRequest; 1]>::try_from(jobs) {
+        Ok([job]) => Ok(vec![context.in_time(stage, start(job)).await?]),
+        Err(jobs) => context.in_time(stage, try_join_all(jobs.into_iter().map(start))).await,
+    }
 }
 
 /// Reads all generations to their ends, side by side.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
+use http::{HeaderValue, Version};
 use llmo_config::TenantFrom;
 use llmo_core::model::{CacheUse, Origin};
 use llmo_core::{GenerateRequest, ModelError};
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) lifecycle: Lifecycle,
     /// Missing only where no layer has begun one.
     pub(super) record: Option<AccessRecord>,
+    /// Do other answers share the connection?
+    pub(super) multiplexed: bool,
     /// Does the caller want to know why this replica was chosen?
     pub(super) explain_route: bool,
 }
@@ -44,6 +46,7 @@ impl Context {
         request.priority = self.priority;
         request.deadline = Some(self.deadline);
         request.cache = self.cache;
+        request.explain = self.explain_route;
         if let Some(trace) = self.record.as_ref().map(|record| &record.work().trace) {
             request.traceparent = Some(trace.traceparent());
             request.tracestate = trace.tracestate().map(|state| state.to_string());
@@ -91,6 +94,7 @@ impl FromRequestParts<Arc<Frontend>> for Context {
             cache: cache_use(&parts.headers),
             lifecycle: parts.extensions.get().cloned().unwrap_or_default(),
             record: parts.extensions.get().cloned(),
+            multiplexed: parts.version == Version::HTTP_2,
             explain_route: frontend.options.explain_route || wants_route(&parts.headers),
         })
     }

@@ -7,16 +7,27 @@ use llmo_core::{EventStream, ModelError};
 
 /// The generations of one request. Fair: a fast choice does not starve a slow one.
 pub(super) struct Merged {
-    events: SelectAll<BoxStream<'static, (usize, Result<Event, ModelError>)>>,
+    events: Events,
     finishes: Vec<Option<Finish>>,
 }
 
+enum Events {
+    /// Nearly always: nothing to merge.
+    One(EventStream),
+    Many(SelectAll<BoxStream<'static, (usize, Result<Event, ModelError>)>>),
+}
+
 impl Merged {
-    pub(super) fn new(streams: Vec<EventStream>) -> Self {
+    pub(super) fn new(mut streams: Vec<EventStream>) -> Self {
         let finishes = vec![None; streams.len()];
+        if let [_] = streams[..]
+            && let Some(one) = streams.pop()
+        {
+            return Self { events: Events::One(one), finishes };
+        }
         let numbered = streams.into_iter().enumerate();
         let events = numbered.map(|(choice, stream)| stream.map(move |event| (choice, event)).boxed()).collect();
-        Self { events, finishes }
+        Self { events: Events::Many(events), finishes }
     }
 
     /// How many choices there are.
@@ -26,7 +37,10 @@ impl Merged {
 
     /// The next event of any choice; `None` when all have ended. Finishes are remembered.
     pub(super) async fn next(&mut self) -> Option<(usize, Result<Event, ModelError>)> {
-        let (choice, event) = self.events.next().await?;
+        let (choice, event) = match &mut self.events {
+            Events::One(stream) => (0, stream.next().await?),
+            Events::Many(streams) => streams.next().await?,
+        };
         if let Ok(Event::Finish(finish)) = &event {
             self.finishes[choice] = Some(finish.clone());
         }

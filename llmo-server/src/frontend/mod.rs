@@ -8,7 +8,7 @@
 //! * [`router`]: all routes. [`FrontendOptions`]: bounds and metrics.
 //! * `chat`, `completions`, `responses`, `embeddings`, `models`, `anthropic`, `ollama`, `tokens`, `spec`, `health`: handlers,
 //!   one file a group. `docs`: the OpenAPI document and its page.
-//! * `answer`: from a call to a response; `stream`, `outlet`, `merge`: how it streams.
+//! * `answer`: from a call to a response; `stream`, `merge`: how it streams; `handover`, `outlet`: to HTTP/1 and to HTTP/2.
 
 mod answer;
 mod anthropic;
@@ -18,6 +18,7 @@ mod completions;
 mod context;
 mod docs;
 mod embeddings;
+mod handover;
 mod headers;
 mod health;
 mod merge;

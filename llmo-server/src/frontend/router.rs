@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::routing::{any, get, post};
 use llmo_core::Models;
 
@@ -11,18 +12,28 @@ use super::{
     FrontendOptions, anthropic, chat, completions, docs, embeddings, health, models, ollama, rerank, responses, spec,
     template, tokens,
 };
-use crate::http::layers;
+use crate::http::{App, Direct, layers};
 
 /// The routes of every dialect over these models, with health, readiness and metrics.
 ///
 /// The result is complete: it has its own 404 and 405, and is wrapped in [`layers::measured`].
-pub fn router(models: Arc<dyn Models>, options: FrontendOptions) -> Router {
+pub fn router(models: Arc<dyn Models>, options: FrontendOptions) -> App {
     router_with(models, options, Router::new())
 }
 
 /// As [`router`], with more routes beside its own.
-pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Router) -> Router {
+pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Router) -> App {
     let registry = Arc::clone(&options.metrics);
+    let frontend = Arc::new(Frontend { models, options });
+    let direct = vec![
+        direct("/v1/chat/completions", chat::create, &frontend),
+        direct("/v1/completions", completions::create, &frontend),
+        direct("/v1/responses", responses::create, &frontend),
+        direct("/v1/messages", anthropic::create, &frontend),
+        direct("/v1/embeddings", embeddings::create, &frontend),
+        direct("/api/generate", spec::create, &frontend),
+        direct("/api/chat", ollama::chat, &frontend),
+    ];
     let routes = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
@@ -63,7 +74,17 @@ pub fn router_with(models: Arc<dyn Models>, options: FrontendOptions, more: Rout
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/metrics/vllm", get(health::vllm_metrics))
-        .with_state(Arc::new(Frontend { models, options }))
+        .with_state(frontend)
         .merge(more);
-    layers::measured(routes, registry)
+    App::new(direct, layers::measured(routes, registry))
+}
+
+/// A route that nearly all requests are for, once more: past the router.
+fn direct<T: 'static, H: Handler<T, Arc<Frontend>> + Sync>(
+    path: &'static str,
+    handler: H,
+    frontend: &Arc<Frontend>,
+) -> (&'static str, Direct) {
+    let metrics = Arc::clone(&frontend.options.metrics);
+    (path, layers::measured_direct(handler, Arc::clone(frontend), path, metrics))
 }

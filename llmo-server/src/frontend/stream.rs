@@ -1,6 +1,7 @@
 //! Answers piece by piece, as server-sent events.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::FrontendOptions;
 use super::context::Context;
+use super::handover;
 use super::merge::Merged;
 use super::outlet::{self, Closed, Outlet};
 use crate::dialect::{Reply, openai};
@@ -36,12 +38,16 @@ pub(super) struct Job<R> {
     pub(super) per_prompt: usize,
 }
 
-/// Answers with the events of a job. They are written by a task of their own, which ends, and with it the
-/// generations, when the reader leaves or does not read.
+/// Answers with the events of a job. When the reader leaves or does not read, the generations end.
 pub(super) fn respond<R: Reply>(job: Job<R>, options: &FrontendOptions) -> Response {
-    let (outlet, body) = outlet::open(options.stream_buffer_bytes, options.stall_timeout);
-    let media_type = job.reply.media_type();
-    tokio::spawn(scoped(trace::current(), run(job, outlet, options.heartbeat)));
+    let (media_type, work, heartbeat) = (job.reply.media_type(), trace::current(), options.heartbeat);
+    let body = if job.context.multiplexed {
+        let (queue, body) = outlet::queue(options.stream_buffer_bytes, options.stall_timeout);
+        tokio::spawn(scoped(work, run(job, Outlet::Queue(queue), heartbeat)));
+        body
+    } else {
+        handover::body(|hand| scoped(work, run(job, Outlet::Hand(hand), heartbeat)))
+    };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
@@ -104,25 +110,40 @@ async fn write<R: Reply>(
             outlet.write(event).await?;
         }
     }
-    let mut quiet_until = Instant::now() + heartbeat;
+    // Made once, and looked at only while there is no event: each is work for the timer or for a lock.
+    let mut left = pin!(outlet.left());
+    let mut closing = pin!(context.lifecycle.closing());
+    let mut deadline = pin!(sleep_until(context.net().into()));
+    let mut written = Instant::now();
+    let mut beat = pin!(sleep_until(written + heartbeat));
+    let shutdown = || Cut::Failed(ModelError::Shutdown.into());
+    let too_late = || {
+        let stage = "while generating".to_owned();
+        Cut::Failed(ModelError::DeadlineExceeded { stage }.into())
+    };
     loop {
         let next = tokio::select! {
             biased;
-            () = outlet.left() => return Err(Closed::Left.into()),
             next = merged.next() => next,
-            () = context.lifecycle.closing() => return Err(Cut::Failed(ModelError::Shutdown.into())),
-            () = sleep_until(context.net().into()) => {
-                let stage = "while generating".to_owned();
-                return Err(Cut::Failed(ModelError::DeadlineExceeded { stage }.into()));
-            }
-            () = sleep_until(quiet_until) => {
-                if let Some(beat) = reply.heartbeat() {
-                    outlet.write(beat).await?;
+            () = &mut left => return Err(Closed::Left.into()),
+            () = &mut closing => return Err(shutdown()),
+            () = &mut deadline => return Err(too_late()),
+            () = &mut beat => {
+                // Pieces that were written since it was set have put it off.
+                if written + heartbeat <= Instant::now() {
+                    if let Some(beat) = reply.heartbeat() {
+                        outlet.write(beat).await?;
+                    }
+                    written = Instant::now();
                 }
-                quiet_until = Instant::now() + heartbeat;
+                beat.as_mut().reset(written + heartbeat);
                 continue;
             }
         };
+        // Events may come faster than anything else gets its turn.
+        if context.lifecycle.is_closing() {
+            return Err(shutdown());
+        }
         let event = match next {
             None => break,
             Some((_, Err(error))) => return Err(Cut::Failed(error.into())),
@@ -138,7 +159,10 @@ async fn write<R: Reply>(
         };
         if let Some(event) = event {
             outlet.write(event).await?;
-            quiet_until = Instant::now() + heartbeat;
+            written = Instant::now();
+            if written >= deadline.deadline() {
+                return Err(too_late());
+            }
         }
     }
     let finishes = merged.into_finishes().map_err(|error| Cut::Failed(error.into()))?;

@@ -8,19 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// State of one connection, shared by its socket, its requests and its watchdog.
 #[derive(Debug, Clone)]
-pub(super) struct Activity(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// A request has begun: its deadline comes before that of the idle connection.
-    began: Notify,
-}
+pub(super) struct Activity(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -48,21 +40,20 @@ pub(super) enum Waiting {
 impl Activity {
     pub(super) fn new(now: Instant) -> Self {
         let state = State { requests: 0, idle_since: now, head_since: None, multiplexed: false, fresh: true };
-        Self(Arc::new(Shared { state: Mutex::new(state), began: Notify::new() }))
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Bytes came in.
     pub(super) fn received(&self, now: Instant) {
-        let mut state = self.0.state.lock();
+        let mut state = self.0.lock();
         if state.requests == 0 && !state.multiplexed && state.head_since.is_none() {
             state.head_since = Some(now);
-            self.0.began.notify_one();
         }
     }
 
     /// A request's headers are complete. It runs until the guard is dropped.
     pub(super) fn request(&self, multiplexed: bool) -> RequestGuard {
-        let mut state = self.0.state.lock();
+        let mut state = self.0.lock();
         state.requests += 1;
         state.head_since = None;
         state.multiplexed = multiplexed;
@@ -70,14 +61,9 @@ impl Activity {
         RequestGuard(self.clone())
     }
 
-    /// Waits until a request begins.
-    pub(super) async fn began(&self) {
-        self.0.began.notified().await;
-    }
-
     /// What the connection waits for, and until when.
     pub(super) fn waiting(&self, header_timeout: Duration, idle_timeout: Duration) -> Waiting {
-        let state = self.0.state.lock();
+        let state = self.0.lock();
         match (state.requests, state.head_since) {
             (0, Some(since)) => Waiting::ForHeaders(since + header_timeout),
             // Who connects and says nothing does not get the patience that a client between two requests gets.
@@ -94,7 +80,7 @@ pub(super) struct RequestGuard(Activity);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let mut state = self.0.0.state.lock();
+        let mut state = self.0.0.lock();
         state.requests = state.requests.saturating_sub(1);
         if state.requests == 0 {
             state.idle_since = Instant::now();

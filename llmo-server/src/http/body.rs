@@ -7,6 +7,7 @@ use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
@@ -67,8 +68,7 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes, Fault> 
         return Err(too_large);
     }
     let mut body = body;
-    // A length is only a claim: memory beyond this is taken when the bytes are there.
-    let mut whole = BytesMut::with_capacity(declared.map_or(0, |length| (length as usize).min(FIRST_BYTES)));
+    let mut whole = BytesMut::new();
     loop {
         let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Fault::SlowBody(limits.timeout)),
@@ -84,6 +84,14 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes, Fault> 
                 drop(whole);
                 discard(body).await;
                 return Err(too_large);
+            }
+            // Most come at once, behind their heads: nothing to put together.
+            if whole.is_empty() && body.is_end_stream() {
+                return Ok(data);
+            }
+            if whole.is_empty() {
+                // A length is only a claim: memory beyond this is taken when the bytes are there.
+                whole.reserve(declared.map_or(0, |length| (length as usize).min(FIRST_BYTES)));
             }
             whole.extend_from_slice(&data);
         }

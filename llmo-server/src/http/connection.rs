@@ -3,10 +3,9 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Version};
@@ -16,14 +15,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
-use tower::ServiceExt;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, RequestGuard, Waiting};
 use super::head_guard::HeadGuard;
 use super::socket::{self, Socket};
 use super::transport::Transport;
-use super::{AccessRecord, Lifecycle, ServeOptions};
+use super::{AccessRecord, App, Lifecycle, ServeOptions};
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(1);
@@ -56,7 +54,7 @@ pub(super) fn builder(options: &ServeOptions) -> auto::Builder<TokioExecutor> {
 /// Serves a connection until it ends, its client is too slow, or the server is gone.
 pub(super) async fn run(
     stream: TcpStream,
-    app: Router,
+    app: App,
     builder: Arc<auto::Builder<TokioExecutor>>,
     options: Arc<ServeOptions>,
     lifecycle: Lifecycle,
@@ -67,9 +65,10 @@ pub(super) async fn run(
     let activity = Activity::new(Instant::now());
     let socket = Socket::new(Arc::clone(&stream), activity.clone(), options.write_timeout);
     let transport = tokio::select! {
+        biased;
         transport = secure(socket, &options) => transport,
         () = lifecycle.finishing() => return,
-        _ = expiry(&activity, &options) => return,
+        _ = Expiry::new(&activity, &options) => return,
     };
     let Some(transport) = transport else { return };
     let guarded = HeadGuard::new(transport);
@@ -83,7 +82,7 @@ pub(super) async fn run(
             }
             let app = app.clone();
             async move {
-                let mut response = app.oneshot(request.map(Body::new)).await?;
+                let mut response = app.answer(request.map(Body::new)).await;
                 let record = response.extensions_mut().remove::<AccessRecord>();
                 Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard, _record: record }))
             }
@@ -92,16 +91,20 @@ pub(super) async fn run(
 
     let ended = {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(guarded), service));
+        let (mut finishing, mut aborting) = (pin!(lifecycle.finishing()), pin!(lifecycle.aborting()));
+        let mut slow = pin!(Expiry::new(&activity, &options));
         let mut told = false;
         loop {
             tokio::select! {
+                // What the connection does decides what its deadline is.
+                biased;
                 result = connection.as_mut() => break result.map_or_else(End::Broken, |()| End::Done),
-                () = lifecycle.finishing(), if !told => {
+                () = &mut finishing, if !told => {
                     connection.as_mut().graceful_shutdown();
                     told = true;
                 }
-                () = lifecycle.aborting() => break End::Cut,
-                slow = expiry(&activity, &options) => break slow,
+                () = &mut aborting => break End::Cut,
+                end = &mut slow => break end,
             }
         }
     };
@@ -140,24 +143,42 @@ enum End {
     Cut,
 }
 
-/// Resolves when the connection has waited too long for a request or its headers.
-async fn expiry(activity: &Activity, options: &ServeOptions) -> End {
-    loop {
-        let waiting = activity.waiting(options.header_timeout, options.idle_timeout);
-        let (deadline, end) = match waiting {
-            // Once the request is done there is a new deadline, no sooner than this.
-            Waiting::No => (Instant::now() + options.header_timeout.min(options.idle_timeout), None),
-            Waiting::ForRequest(deadline) => (deadline, Some(End::Cut)),
-            Waiting::ForHeaders(deadline) => (deadline, Some(End::Slow)),
-        };
-        tokio::select! {
-            () = sleep_until(deadline) => {}
-            () = activity.began() => continue,
-        }
-        if let Some(end) = end
-            && activity.waiting(options.header_timeout, options.idle_timeout) == waiting
-        {
-            return end;
+/// Resolves when the connection has waited too long for a request or its headers. It has to be polled after the connection,
+/// whenever that is: most requests move no timer then, since deadlines move on, and a timer that comes too soon is set again.
+struct Expiry<'a> {
+    activity: &'a Activity,
+    options: &'a ServeOptions,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<'a> Expiry<'a> {
+    fn new(activity: &'a Activity, options: &'a ServeOptions) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now() + options.header_timeout.min(options.idle_timeout)));
+        Self { activity, options, timer }
+    }
+}
+
+impl Future for Expiry<'_> {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let Self { activity, options, timer } = &mut *self;
+        loop {
+            let (deadline, end) = match activity.waiting(options.header_timeout, options.idle_timeout) {
+                Waiting::No => (None, End::Cut),
+                Waiting::ForRequest(deadline) => (Some(deadline), End::Cut),
+                Waiting::ForHeaders(deadline) => (Some(deadline), End::Slow),
+            };
+            if let Some(deadline) = deadline.filter(|deadline| *deadline < timer.deadline()) {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(end);
+            }
+            // Once a running request is done there is a new deadline, no sooner than this.
+            timer.as_mut().reset(deadline.unwrap_or(now + options.header_timeout.min(options.idle_timeout)));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::handler::Handler;
 use axum::http::header::UPGRADE;
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use llmo_core::ModelError;
 
-use super::{Lifecycle, faults, observe, panics};
+use super::{Direct, Lifecycle, faults, observe, panics};
 use crate::fault::Fault;
 use crate::metrics::{self, Metrics};
 
@@ -31,12 +32,36 @@ fn complete(routes: Router) -> Router {
 }
 
 async fn measured_around(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    metrics::http::measure(&metrics, request, async |request| around(request, next).await).await
+    let route = metrics::http::route(&request);
+    let answer = async |request| next.run(request).await;
+    metrics::http::measure(&metrics, route, request, async |request| layered(request, answer).await).await
+}
+
+/// As [`measured`], around one handler of one route.
+pub fn measured_direct<T, H, S>(handler: H, state: S, route: &'static str, metrics: Arc<Metrics>) -> Direct
+where
+    T: 'static,
+    H: Handler<T, S> + Sync,
+    S: Clone + Send + Sync + 'static,
+{
+    let route: Arc<str> = route.into();
+    Arc::new(move |request| {
+        let (handler, state, route, metrics) =
+            (handler.clone(), state.clone(), Arc::clone(&route), Arc::clone(&metrics));
+        Box::pin(async move {
+            let answer = async |request| handler.call(request, state).await;
+            metrics::http::measure(&metrics, route, request, async |request| layered(request, answer).await).await
+        })
+    })
+}
+
+async fn around(request: Request, next: Next) -> Response {
+    layered(request, async |request| next.run(request).await).await
 }
 
 /// All of it as one layer: each of its own would cost a copy of the request and some allocations.
-async fn around(request: Request, next: Next) -> Response {
-    let caught = async |request| panics::catch(request, async |request| next.run(request).await).await;
+async fn layered(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
+    let caught = async |request| panics::catch(request, answer).await;
     let ending = async |request| end_with_server(request, caught).await;
     observe::observe(request, async |request| faults::render(request, ending).await).await
 }

@@ -37,6 +37,12 @@ impl Lifecycle {
         self.closing.cancelled().await;
     }
 
+    /// Do requests that still run have to end now?
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     pub(super) async fn finishing(&self) {
         self.finishing.cancelled().await;
     }

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! * [`bind()`]: a listening socket, or an error that names the way out.
+//! * [`App`]: what is served: routes, and the few paths that go past them.
 //! * [`serve`]: the accept loop, its limits ([`ServeOptions`]) and the drain ([`Lifecycle`]).
 //! * [`shutdown_on_signal`]: what ends a service.
 //! * [`body`]: request bodies with a bound in bytes and time; [`json`]: strict JSON with errors that name the place.
@@ -17,6 +18,7 @@
 
 pub mod access_log;
 mod activity;
+pub mod app;
 pub mod bind;
 pub mod body;
 mod connection;
@@ -37,6 +39,7 @@ pub mod tls;
 mod transport;
 
 pub use access_log::AccessRecord;
+pub use app::{App, Direct};
 pub use bind::{BindError, bind};
 pub use lifecycle::Lifecycle;
 pub use options::ServeOptions;

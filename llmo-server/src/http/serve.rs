@@ -4,13 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Lifecycle, ServeOptions, connection};
+use super::{App, Lifecycle, ServeOptions, connection};
 
 /// Time for the last error events to reach their readers after the grace is over.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -27,10 +26,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// None at present: a failed accept is logged and tried again.
 pub async fn serve(
     listener: TcpListener,
-    app: Router,
+    app: impl Into<App>,
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let app = app.into();
     let lifecycle = Lifecycle::new(shutdown);
     let builder = Arc::new(connection::builder(&options));
     let options = Arc::new(options);

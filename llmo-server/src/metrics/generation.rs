@@ -123,7 +123,7 @@ impl GenerationMetrics {
 
     /// A request for a model that has been found.
     #[must_use]
-    pub fn start(&self, operation: Operation, asked_for: &str, model: &str) -> Measurement {
+    pub fn start(self: &Arc<Self>, operation: Operation, asked_for: &str, model: &str) -> Measurement {
         let model = self.names.known(model);
         // An alias is a name of the client's choice: only its being one is told.
         let asked_for =
@@ -132,13 +132,13 @@ impl GenerationMetrics {
     }
 
     /// A request for a model that has not been found, or could not be had.
-    pub fn refused(&self, operation: Operation, fault: &Fault, record: Option<AccessRecord>) {
+    pub fn refused(self: &Arc<Self>, operation: Operation, fault: &Fault, record: Option<AccessRecord>) {
         let mut measurement = self.measurement(operation, labels::OTHER.into(), labels::OTHER.into());
         measurement.record = record;
         measurement.failed(fault);
     }
 
-    fn measurement(&self, operation: Operation, asked_for: Arc<str>, model: Arc<str>) -> Measurement {
+    fn measurement(self: &Arc<Self>, operation: Operation, asked_for: Arc<str>, model: Arc<str>) -> Measurement {
         let labels = Asked {
             gen_ai_operation_name: operation.as_str(),
             gen_ai_provider_name: "llmo",
@@ -146,7 +146,7 @@ impl GenerationMetrics {
             gen_ai_response_model: model,
         };
         Measurement {
-            metrics: self.clone(),
+            metrics: Arc::clone(self),
             labels,
             start: Instant::now(),
             first: None,
@@ -161,7 +161,7 @@ impl GenerationMetrics {
 /// One request being measured. Dropped without an end, its client has left.
 #[derive(Debug)]
 pub struct Measurement {
-    metrics: GenerationMetrics,
+    metrics: Arc<GenerationMetrics>,
     labels: Asked,
     start: Instant,
     first: Option<Instant>,

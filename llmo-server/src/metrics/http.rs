@@ -43,15 +43,20 @@ impl HttpMetrics {
     }
 }
 
-/// Middleware: measures a request. The route is the pattern it matched, never the path itself.
+/// The pattern that a request matched: never the path itself.
+pub(crate) fn route(request: &Request) -> Arc<str> {
+    request.extensions().get::<MatchedPath>().map_or(labels::OTHER.into(), |path| Arc::from(path.as_str()))
+}
+
+/// Middleware: measures a request that has come to this route.
 pub(crate) async fn measure(
     metrics: &Metrics,
+    route: Arc<str>,
     request: Request,
     next: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
     let start = Instant::now();
     let method = method(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or(labels::OTHER.into(), |path| Arc::from(path.as_str()));
     let active = Active::new(metrics.http.active.clone());
     let response = next(request).await;
     drop(active);

@@ -44,7 +44,7 @@ pub struct Metrics {
     vllm: Mutex<Registry>,
     sources: Mutex<Vec<Arc<dyn Refresh>>>,
     /// Requests to models.
-    pub generation: GenerationMetrics,
+    pub generation: Arc<GenerationMetrics>,
     /// Requests as such.
     pub http: HttpMetrics,
 }
@@ -57,7 +57,7 @@ impl Metrics {
         let build = vec![("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)];
         registry.register("llmo_build", "Version of llmo", Info::new(build));
         let mut vllm = Registry::default();
-        let generation = GenerationMetrics::register(&mut registry, &mut vllm, role);
+        let generation = Arc::new(GenerationMetrics::register(&mut registry, &mut vllm, role));
         let http = HttpMetrics::register(&mut registry);
         if let Some(process) = ThisProcess::new() {
             registry.register_collector(Box::new(process));

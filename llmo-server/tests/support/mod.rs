@@ -8,8 +8,7 @@ pub mod sim;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use llmo_server::http::{ServeOptions, serve};
+use llmo_server::http::{App, ServeOptions, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -25,7 +24,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(app: Router, options: ServeOptions) -> Self {
+    pub async fn start(app: impl Into<App>, options: ServeOptions) -> Self {
+        let app = app.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

@@ -16,6 +16,7 @@ impl Identity {
         request.priority = 0;
         (request.traceparent, request.tracestate) = (None, None);
         request.keep_alive = None;
+        request.explain = false;
         Self(request)
     }
 }

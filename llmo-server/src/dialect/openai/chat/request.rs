@@ -94,7 +94,7 @@ pub fn parse(body: &[u8]) -> Result<Call, Fault> {
         per_prompt: n as usize,
         best_of: n as usize,
     };
-    Ok(Call { model: wire.model.unwrap_or_default(), jobs: call::choices(request, n).collect(), form })
+    Ok(Call { model: wire.model.unwrap_or_default(), jobs: call::choices(request, n), form })
 }
 
 fn logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, Fault> {
