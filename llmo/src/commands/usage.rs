@@ -71,6 +71,7 @@ fn moment(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
     let span = || humantime::parse_duration(text).ok().and_then(|span| now.checked_sub(span));
     let found = humantime::parse_rfc3339(text).ok().or_else(day).or_else(span);
+    let found = found.filter(|time| *time >= SystemTime::UNIX_EPOCH);
     found.ok_or_else(|| format!("--since {text:?} must be a span (24h, 7days), a day (2026-11-01) or a time in UTC"))
 }
 
