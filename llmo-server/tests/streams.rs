@@ -99,9 +99,9 @@ async fn a_reader_that_does_not_read_is_cut_and_harms_nobody() {
     let mut options = SimOptions::named("sim");
     options.answer_tokens = 1_000_000;
     options.context_length = 10_000_000;
-    let mut frontend = FrontendOptions::default();
-    frontend.stall_timeout = Duration::from_millis(500);
-    let sim = Sim::with(options, frontend, ServeOptions::default()).await;
+    let mut serve = ServeOptions::default();
+    serve.write_timeout = Duration::from_millis(500);
+    let sim = Sim::with(options, FrontendOptions::default(), serve).await;
     let mut body = endless(true);
     body["max_tokens"] = json!(1_000_000);
     let mut raw = Raw::connect(sim.server.addr).await;

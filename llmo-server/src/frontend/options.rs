@@ -18,9 +18,10 @@ pub struct FrontendOptions {
     pub request_timeout: Duration,
     /// A quiet stream gets a comment this often, so that proxies leave it open.
     pub heartbeat: Duration,
-    /// A reader of a stream that takes nothing for this long is cut.
+    /// A reader of a stream over HTTP/2 that takes nothing for this long is cut. Over HTTP/1 that is
+    /// [`ServeOptions::write_timeout`](crate::http::ServeOptions::write_timeout)'s.
     pub stall_timeout: Duration,
-    /// Most bytes of a stream that wait for its reader.
+    /// Most bytes of a stream that wait for its reader, over HTTP/2.
     pub stream_buffer_bytes: usize,
     /// Every answer says why its replica was chosen (`x-llmo-route`), not only those whose requests ask for it.
     pub explain_route: bool,
