@@ -125,6 +125,7 @@ fn refusal(name: &str, body: &Value) -> ModelError {
             ModelError::Unsupported { model: name.to_owned(), what: "being fetched by its model service".to_owned() }
         }
         Some("invalid_request") => ModelError::invalid("model", message),
+        Some("no_space") => ModelError::NoSpace { what: format!("{name} at its model service") },
         Some("model_corrupt") => ModelError::Corrupt { model: name.to_owned(), reason: message },
         _ => ModelError::unavailable(message),
     }
@@ -166,6 +167,7 @@ mod tests {
     #[test]
     fn an_unknown_model_stays_unknown() {
         assert!(matches!(refusal("m", &json!({"error": "x", "code": "model_not_found"})), ModelError::NotFound { .. }));
+        assert!(matches!(refusal("m", &json!({"error": "x", "code": "no_space"})), ModelError::NoSpace { .. }));
         assert!(matches!(refusal("m", &Value::Null), ModelError::Unsupported { .. }));
     }
 }

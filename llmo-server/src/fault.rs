@@ -191,6 +191,7 @@ fn model_status(error: &ModelError) -> StatusCode {
         }
         ModelError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
         ModelError::Corrupt { .. } => StatusCode::CONFLICT,
+        ModelError::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
         ModelError::Upstream { .. } | ModelError::Crashed { .. } | ModelError::EngineDied { .. } => {
             StatusCode::BAD_GATEWAY
         }

@@ -116,6 +116,10 @@ impl WireError {
                 }
                 None => ModelError::Corrupt { model: model.to_owned(), reason: message.to_owned() },
             },
+            "no_space" => {
+                let what = between(message, "no space is left for ", ": make room").unwrap_or(message);
+                ModelError::NoSpace { what: what.to_owned() }
+            }
             "upstream_failed" => {
                 ModelError::Upstream { message: after(message, "upstream failed: ").to_owned(), started }
             }
@@ -225,6 +229,7 @@ mod tests {
             ModelError::DeadlineExceeded { stage: "in the queue".into() },
             ModelError::Shutdown,
             ModelError::Corrupt { model: "m".into(), reason: "sha256 differs".into() },
+            ModelError::NoSpace { what: "receiving model.gguf".into() },
             ModelError::Upstream { message: "connection reset".into(), started: false },
             ModelError::EngineDied { message: "the engine's process died of SIGABRT".into(), started: false },
             ModelError::Crashed { message: "twice".into() },

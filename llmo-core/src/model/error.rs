@@ -85,6 +85,12 @@ pub enum ModelError {
         /// What was found.
         reason: String,
     },
+    /// There is no room for what had to be written: weights that were being fetched, say.
+    #[error("no space is left for {what}: make room, or delete models (llmo rm NAME)")]
+    NoSpace {
+        /// What was being written.
+        what: String,
+    },
     /// The model behind this one failed while it worked. `started` tells whether output had begun.
     #[error("upstream failed: {message}")]
     Upstream {
@@ -153,6 +159,7 @@ impl ModelError {
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::Shutdown => "shutdown",
             Self::Corrupt { .. } => "model_corrupt",
+            Self::NoSpace { .. } => "no_space",
             Self::Upstream { .. } => "upstream_failed",
             Self::EngineDied { .. } => "engine_died",
             Self::Crashed { .. } => "upstream_crashed",

@@ -22,6 +22,7 @@ fn faults() -> Vec<Fault> {
         ModelError::DeadlineExceeded { stage: "in the queue".into() }.into(),
         ModelError::Shutdown.into(),
         ModelError::Corrupt { model: model(), reason: "sha256 differs".into() }.into(),
+        ModelError::NoSpace { what: "receiving model.gguf".into() }.into(),
         ModelError::Upstream { message: "connection reset".into(), started: true }.into(),
         ModelError::Internal("secret detail".into()).into(),
         Fault::Body { param: Some("seed".into()), message: "seed: wrong type".into() },

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 use llmo_core::ModelError;
 use llmo_core::model::{PullProgress, PullStream, Result};
+use llmo_core::store::StoreError;
 use llmo_store::ModelsError;
 use llmo_store::pull::{Phase, Progress, Puller};
 use tokio::sync::mpsc;
@@ -86,11 +87,26 @@ impl Progress for Steps {
 fn told(error: ModelsError) -> ModelError {
     match error {
         ModelsError::UnknownModel { name, suggestion } => ModelError::NotFound { model: name, suggestion },
+        ModelsError::Store(StoreError::NoSpace(what)) => ModelError::NoSpace { what },
         ModelsError::NoSource { .. } | ModelsError::Store(_) => ModelError::unavailable(error.to_string()),
         ModelsError::Corrupt { ref model, .. } => {
             ModelError::Corrupt { model: model.clone(), reason: error.to_string() }
         }
         ModelsError::Unpinned { .. } => ModelError::invalid("model", error.to_string()),
         other => ModelError::Internal(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_such_and_not_as_something_that_passes() {
+        let error = told(ModelsError::Store(StoreError::NoSpace("writing model.gguf".into())));
+        assert!(matches!(&error, ModelError::NoSpace { what } if what == "writing model.gguf"), "{error}");
+        assert!(!error.is_retryable());
+        let away = told(ModelsError::Store(StoreError::NotFound("x".into())));
+        assert!(matches!(away, ModelError::Unavailable { .. }), "{away}");
     }
 }
