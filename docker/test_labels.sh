@@ -50,7 +50,7 @@ verdict "it finds the gateway by its labels, in the network that they name" with
     "told['serverStatus'] == {'http://$address:8000': 'UP'}"
 verdict "the router is enabled, the least of all" traefik_knows routers/llmo@docker "told['status'] == 'enabled' and told['priority'] == 1"
 verdict "what no gateway has begun to answer is sent again, a POST too" traefik_knows middlewares/llmo-again@docker \
-    "{'attempts': 3, 'initialInterval': '100ms', 'status': ['502'], 'retryNonIdempotentMethod': True}.items() <= told['retry'].items() or print(told)"
+    "{'attempts': 8, 'initialInterval': '100ms', 'status': ['502'], 'retryNonIdempotentMethod': True}.items() <= told['retry'].items() or print(told)"
 verdict "health checks and flushing are as in the labels" traefik_knows services/llmo@docker \
     "told['loadBalancer']['healthCheck']['path'] == '/readyz' and told['loadBalancer']['responseForwarding']['flushInterval'] == '-1ms'"
 web=http://127.0.0.1:$WEB_PORT
