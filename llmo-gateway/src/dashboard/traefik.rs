@@ -33,7 +33,8 @@ pub fn configuration(gateways: &[String]) -> Value {
             "middlewares": {
                 // Only what no gateway has begun to answer. A POST that a gateway had read when it died is sent again too, as the
                 // gateway itself does it: a generation changes nothing, and its answer went to nobody. Traefik's own word for
-                // that is 502. Half of the attempts may hit the dead one again, until its health check fails. (Before 3.7 it does not know the last two fields, and lets the client have its 502.)
+                // that is 502. Half of the attempts may hit the dead one again, until its health check fails. (Before 3.7 it does not
+                // know the last two fields, and lets the client have its 502.)
                 "llmo-again": {"retry": {
                     "attempts": 8,
                     "initialInterval": "100ms",
