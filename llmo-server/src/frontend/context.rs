@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
-use http::{HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Version};
 use llmo_config::TenantFrom;
 use llmo_core::model::{CacheUse, Origin};
 use llmo_core::{GenerateRequest, ModelError};
@@ -100,24 +100,28 @@ impl FromRequestParts<Arc<Frontend>> for Context {
     }
 }
 
+const DEADLINE: HeaderName = HeaderName::from_static("x-llmo-deadline-ms");
+const PRIORITY: HeaderName = HeaderName::from_static("x-llmo-priority");
+const TENANT: HeaderName = HeaderName::from_static("x-llmo-tenant");
+const EXPLAIN: HeaderName = HeaderName::from_static("x-llmo-explain");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
-    const NAME: &str = "x-llmo-deadline-ms";
-    let Some(value) = headers.get(NAME) else {
+    let Some(value) = headers.get(DEADLINE) else {
         return Ok(None);
     };
     let milliseconds = value.to_str().ok().and_then(|value| value.trim().parse().ok());
     milliseconds
         .map(|ms| Some(Duration::from_millis(ms)))
-        .ok_or_else(|| Fault::invalid(NAME, "must be a number of milliseconds"))
+        .ok_or_else(|| Fault::invalid(DEADLINE.as_str(), "must be a number of milliseconds"))
 }
 
 fn priority(headers: &HeaderMap) -> Result<i8, Fault> {
-    const NAME: &str = "x-llmo-priority";
-    let Some(value) = headers.get(NAME) else {
+    let Some(value) = headers.get(PRIORITY) else {
         return Ok(0);
     };
     let priority = value.to_str().ok().and_then(|value| value.trim().parse().ok());
-    priority.ok_or_else(|| Fault::invalid(NAME, "must be a number from -128 to 127; the larger goes first"))
+    priority.ok_or_else(|| Fault::invalid(PRIORITY.as_str(), "must be a number from -128 to 127; the larger goes first"))
 }
 
 /// Whom a request belongs to; nobody, if its header makes no sense (which the handler will say).
@@ -140,23 +144,22 @@ fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
         let (scheme, key) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(key.trim_ascii())
     });
-    bearer.or_else(|| headers.get("x-api-key").map(HeaderValue::as_bytes)).filter(|key| !key.is_empty())
+    bearer.or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes)).filter(|key| !key.is_empty())
 }
 
 /// The rules are those of request ids: a tenant's name becomes part of keys and logs.
 fn tenant_header(headers: &HeaderMap) -> Result<Option<String>, Fault> {
-    const NAME: &str = "x-llmo-tenant";
-    let Some(value) = headers.get(NAME) else {
+    let Some(value) = headers.get(TENANT) else {
         return Ok(None);
     };
     let name = RequestId::accept(value.as_bytes());
     name.map(|name| Some(name.as_str().to_owned()))
-        .ok_or_else(|| Fault::invalid(NAME, "must be 1 to 128 letters, digits, or - _ . :"))
+        .ok_or_else(|| Fault::invalid(TENANT.as_str(), "must be 1 to 128 letters, digits, or - _ . :"))
 }
 
 /// `x-llmo-explain: route`, in the request.
 fn wants_route(headers: &HeaderMap) -> bool {
-    let values = headers.get_all("x-llmo-explain").iter().filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(EXPLAIN).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|what| what.trim().eq_ignore_ascii_case("route"))
 }
 
@@ -175,8 +178,6 @@ fn cache_use(headers: &HeaderMap) -> CacheUse {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {

@@ -2,6 +2,7 @@
 //!
 //! The stream is shared with the connection's task, which can still say a last word (408) after hyper has let go.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
@@ -23,6 +24,12 @@ const UNSENT_BYTES: u32 = 16 << 10;
 const MOST_AT_ONCE: usize = 16 << 10;
 /// A blocked client that takes this much is reading after all.
 const PROGRESS_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// Where bytes are read to before they are copied to where they are wanted: that memory may not be initialised yet, and
+    /// to do it for 8 KiB takes longer than to copy a request.
+    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
 
 /// The server's side of a connection.
 pub(super) struct Socket {
@@ -133,21 +140,30 @@ pub(super) async fn linger(stream: &TcpStream, moment: Duration, max_bytes: usiz
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            let room = buf.remaining().min(MOST_AT_ONCE);
-            match self.try_read(buf.initialize_unfilled_to(room)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        let room = buf.remaining().min(MOST_AT_ONCE);
+        // Without a wait for readiness first, each poll would cost a system call.
+        ready!(self.stream.poll_read_ready(cx))?;
+        let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_else(|| vec![0; MOST_AT_ONCE].into());
+        let read = loop {
+            match self.try_read(&mut scratch[..room]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.stream.poll_read_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                    Poll::Pending => break Poll::Pending,
+                },
                 Ok(n) => {
-                    buf.advance(n);
+                    buf.put_slice(&scratch[..n]);
                     if n > 0 {
                         self.activity.received(Instant::now());
                     }
-                    return Poll::Ready(Ok(()));
+                    break Poll::Ready(Ok(()));
                 }
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => break Poll::Ready(Err(error)),
             }
-        }
+        };
+        // A thread that is about to end has no place for it, and no use.
+        let _ = SCRATCH.try_with(|place| place.set(Some(scratch)));
+        read
     }
 }
 
