@@ -121,7 +121,8 @@ fn priority(headers: &HeaderMap) -> Result<i8, Fault> {
         return Ok(0);
     };
     let priority = value.to_str().ok().and_then(|value| value.trim().parse().ok());
-    priority.ok_or_else(|| Fault::invalid(PRIORITY.as_str(), "must be a number from -128 to 127; the larger goes first"))
+    priority
+        .ok_or_else(|| Fault::invalid(PRIORITY.as_str(), "must be a number from -128 to 127; the larger goes first"))
 }
 
 /// Whom a request belongs to; nobody, if its header makes no sense (which the handler will say).
