@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const MAX_LINES: usize = 8192;
 /// Most bytes that are written at once.
 const BATCH: usize = 64 << 10;
+/// Time for more lines to come, so that not each wakes the thread that writes them: that costs more than to make one.
+const GATHER: Duration = Duration::from_millis(2);
 /// Longest wait for the last lines at the end of a process.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -61,6 +63,9 @@ fn start(out: impl Write + Send + 'static) -> SyncSender<Piece> {
 fn write(pieces: &Receiver<Piece>, mut out: impl Write) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok(first) = pieces.recv() {
+        if matches!(first, Piece::Line(_)) {
+            std::thread::sleep(GATHER);
+        }
         let mut next = Ok(first);
         let mut waiting = Vec::new();
         while let Ok(piece) = next {
