@@ -19,9 +19,11 @@ CAPACITY = 3 * SLOTS * SPEED / TOKENS
 class Load:
     """Requests at a rate, whether earlier ones are answered or not."""
 
-    def __init__(self, site, rate, tenant=None, deadline_ms=None):
+    def __init__(self, site, rate, tenant=None, deadline_ms=None, spread=0):
         self.site, self.rate, self.results = site, rate, []
+        self.length = lambda: TOKENS + chance.randint(-spread, spread)
         self.headers = {}
+        chance = random.Random(tenant)
         if tenant:
             self.headers["x-llmo-tenant"] = tenant
         if deadline_ms:
@@ -42,7 +44,7 @@ class Load:
         return self
 
     async def one(self, number):
-        body = self.site.ask(f"{self.headers} {number}", TOKENS)
+        body = self.site.ask(f"{self.headers} {number}", self.length())
         result = await stream(self.site.port, body, self.headers)
         result.at = time.monotonic()
         self.results.append(result)
@@ -100,12 +102,15 @@ async def overload(site, verdicts):
     verdicts.check(recovered is not None and recovered <= 2.0, f"a request is served as usual {recovered or 99:.2f} s after")
 
 
-async def fairness(site, verdicts):
+async def fairness(site, verdicts, spread):
+    """`spread`: answers are so many tokens shorter or longer. Where all are equally long, all slots that are taken at once
+    are free at once too, for as long as they are never idle."""
     share = CAPACITY / 5
-    say(f"Four tenants at {0.8 * share:.0f} requests/s each, alone for {SECONDS:.0f} s")
+    lengths = f"{TOKENS - spread} to {TOKENS + spread}" if spread else f"{TOKENS}"
+    say(f"Four tenants at {0.8 * share:.0f} requests/s each, answers of {lengths} tokens, alone for {SECONDS:.0f} s")
 
     async def four():
-        loads = [Load(site, share * 0.8, f"tenant-{i}") for i in range(4)]
+        loads = [Load(site, share * 0.8, f"tenant-{i}", spread=spread) for i in range(4)]
         await asyncio.gather(*(load.run(SECONDS) for load in loads))
         return loads
 
@@ -120,7 +125,7 @@ async def fairness(site, verdicts):
         await load.settle()
     _, before = told(alone)
     say(f"The same with a fifth at {20 * share:.0f} requests/s: twenty times its share")
-    greedy = Load(site, share * 20, "greedy")
+    greedy = Load(site, share * 20, "greedy", spread=spread)
     greedy_run = asyncio.create_task(greedy.run(SECONDS + 2))
     await asyncio.sleep(1)
     loads = await four()
@@ -142,7 +147,8 @@ async def main(site, verdicts):
     here = site(3, settings, ["gateway.max_queued=96", "gateway.policy=least-requests"])
     await here.ready()
     await overload(here, verdicts)
-    await fairness(here, verdicts)
+    for spread in (0, 15):
+        await fairness(here, verdicts, spread)
 
 
 run(main)
