@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
 . scripts/say.sh
 . scripts/packages.sh
+. scripts/ports.sh
 
 TRAEFIK_VERSION=${TRAEFIK_VERSION:-3.*}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/llmo/traefik
@@ -44,7 +45,6 @@ finish() {
 }
 trap finish EXIT
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # start NAME COMMAND…: in the background, its output in $WORK/NAME.log, its id in $LAST
 start() {
     local name=$1
@@ -69,8 +69,7 @@ verdict() {
 }
 answers() { [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$1")" = 200 ]; }
 
-# shellcheck disable=SC2034  # read by their names
-REDIS=$(free_port) WEB=$(free_port) ADMIN_1=$(free_port) ADMIN_2=$(free_port) API_1=$(free_port) API_2=$(free_port)
+take_ports REDIS WEB ADMIN_1 ADMIN_2 API_1 API_2
 export LLMO_CACHE__BACKEND=off LLMO_DISCOVERY__REGISTRY=true LLMO_DISCOVERY__REGISTRY_REDIS=redis://127.0.0.1:$REDIS/0
 start redis redis-server --bind 127.0.0.1 --port "$REDIS" --save '' --appendonly no
 within 10 bash -c "echo > /dev/tcp/127.0.0.1/$REDIS" || fail "redis-server does not start" "$(cat "$WORK/redis.log")"
