@@ -88,6 +88,18 @@ impl<T> FairQueue<T> {
         self.len == 0
     }
 
+    /// Has this tenant had less than its share, as far as is remembered?
+    #[must_use]
+    pub fn is_behind(&self, tenant: &str) -> bool {
+        self.lanes.get(tenant).is_some_and(|lane| lane.start < self.now)
+    }
+
+    /// Is the next request one of a tenant that has had less than its share?
+    #[must_use]
+    pub fn next_is_behind(&self) -> bool {
+        self.turns.first().is_some_and(|(start, _)| *start < self.now)
+    }
+
     /// Takes in that a tenant had this work done without waiting.
     pub fn charge(&mut self, tenant: &str, work: u64) {
         let (now, saved) = (self.now, self.saved(work));

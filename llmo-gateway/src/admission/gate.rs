@@ -7,7 +7,7 @@ use llmo_core::model::{ModelError, Result};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{AdmissionOptions, DrainRate, FairQueue, Gradient, Place, Pushed};
+use super::{AdmissionOptions, DrainRate, FairQueue, Gradient, Place, Places, Pushed};
 
 /// Where the limit begins while nobody says how many slots there are.
 const FIRST_LIMIT: usize = 20;
@@ -35,7 +35,7 @@ pub struct Request<'a> {
 ///
 /// Where replicas tell how many slots they have, that and an eighth more is the limit: enough that no slot waits for a round
 /// trip, and so little that requests wait here, where they can still go to another replica and where tenants take turns. Where they don't, a
-/// [`Gradient`] finds it.
+/// [`Gradient`] finds it. Tenants that compete leave some [`Places`] to who has had less than its share.
 #[derive(Debug)]
 pub struct Gate {
     state: Mutex<State>,
@@ -47,6 +47,7 @@ struct State {
     queue: FairQueue<Waiter>,
     running: usize,
     limit: Gradient,
+    places: Places,
     rate: DrainRate,
 }
 
@@ -76,6 +77,7 @@ impl Gate {
             queue: FairQueue::new(options.queued, options.weights.clone()),
             running: 0,
             limit: Gradient::new(FIRST_LIMIT, LOWEST_LIMIT.min(options.running), options.running),
+            places: Places::default(),
             rate: DrainRate::default(),
         };
         Arc::new(Self { state: Mutex::new(state), options })
@@ -92,6 +94,7 @@ impl Gate {
     pub fn slots(self: &Arc<Self>, slots: u32) {
         let (slots, most) = (slots as usize, self.options.running);
         let mut state = self.state.lock();
+        state.places.slots(Some(slots).filter(|slots| *slots > 0));
         match slots {
             0 => state.limit.bound(LOWEST_LIMIT.min(most), most),
             _ => state.limit.bound(slots.min(most), (slots + slots / 8 + 1).min(most)),
@@ -111,8 +114,7 @@ impl Gate {
         let now = Instant::now();
         let (waiting, answer) = {
             let mut state = self.state.lock();
-            if state.queue.is_empty() && state.running < state.limit.limit() {
-                state.running += 1;
+            if state.may_enter(request.tenant, now) {
                 state.queue.charge(request.tenant, request.work);
                 return Ok(self.permit());
             }
@@ -182,9 +184,7 @@ impl Gate {
     /// gives its place back, which needs the lock.
     fn admit(self: &Arc<Self>, state: &mut State, now: Instant) -> Vec<(Waiter, Permit)> {
         let mut admitted = Vec::new();
-        while state.running < state.limit.limit() {
-            let Some((work, waiter)) = state.queue.pop() else { break };
-            state.running += 1;
+        while let Some((work, waiter)) = state.next(now) {
             state.rate.moved(work, now);
             admitted.push((waiter, self.permit()));
         }
@@ -204,6 +204,32 @@ impl Gate {
 }
 
 impl State {
+    /// Takes a place for a new request of this tenant, if there is one for it and nobody waits who goes before it.
+    fn may_enter(&mut self, tenant: &str, now: Instant) -> bool {
+        let below = self.queue.is_behind(tenant);
+        let first = self.queue.is_empty() || (below && !self.queue.next_is_behind());
+        first && self.take_place(below, now)
+    }
+
+    /// The next that waits and has a place now.
+    fn next(&mut self, now: Instant) -> Option<(u64, Waiter)> {
+        if self.queue.is_empty() || !self.take_place(self.queue.next_is_behind(), now) {
+            return None;
+        }
+        self.queue.pop()
+    }
+
+    fn take_place(&mut self, below_its_share: bool, now: Instant) -> bool {
+        let room = self.running < self.places.room(self.limit.limit(), below_its_share, now);
+        if room {
+            self.running += 1;
+            if below_its_share {
+                self.places.seen_below(now);
+            }
+        }
+        room
+    }
+
     /// How long a new request would wait, as far as is known.
     fn wait(&self, request: &Request<'_>) -> Option<Duration> {
         self.rate.time_for(self.queue.ahead(request.tenant, request.work))

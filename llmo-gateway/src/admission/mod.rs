@@ -9,6 +9,7 @@
 //!
 //! * [`Admit`]: the layer around a model. [`Gate`]: what it asks.
 //! * [`FairQueue`]: weighted fair queueing, pure. [`Gradient`]: how much may run at once, pure.
+//! * [`Places`]: for whom some of them are kept, pure.
 //! * [`Allowance`]: how much each tenant may use in a minute.
 //! * [`DrainRate`]: how quickly the queue moves, and so how long a wait will be, pure.
 
@@ -19,6 +20,7 @@ mod gate;
 mod gradient;
 mod layer;
 mod options;
+mod places;
 
 pub use allowance::{Allowance, Buckets, Shared};
 pub use drain_rate::DrainRate;
@@ -27,3 +29,4 @@ pub use gate::{Gate, GateState, Permit, Request};
 pub use gradient::Gradient;
 pub use layer::{Admit, Gates};
 pub use options::AdmissionOptions;
+pub use places::Places;

@@ -114,3 +114,32 @@ async fn reported_slots_are_the_limit() {
     gate.slots(0);
     assert_eq!(gate.state().limit, 512);
 }
+
+#[tokio::test]
+async fn some_places_are_kept_for_who_has_had_less_than_its_share() {
+    let gate = Gate::new(options(512, 500));
+    gate.slots(48);
+    let enter = |tenant| gate.enter(of(tenant)).now_or_never();
+    let mut inside = vec![enter("few").expect("room")];
+    inside.extend((0..10).map(|_| enter("many").expect("room")));
+    inside.push(enter("few").expect("room"));
+    let of_many = std::iter::from_fn(|| enter("many")).take(100);
+    inside.extend(of_many);
+    assert_eq!(gate.state().running, 45, "three are left");
+    let mut waiting = Box::pin(gate.enter(of("many")));
+    assert!((&mut waiting).now_or_never().is_none());
+    inside.push(enter("few").expect("a kept place, though another waits"));
+    drop(inside.pop());
+    settle().await;
+    assert!((&mut waiting).now_or_never().is_none(), "a kept place stays free");
+    drop(inside.pop());
+    waiting.await.expect("its turn");
+}
+
+#[tokio::test]
+async fn who_is_alone_has_all_places() {
+    let gate = Gate::new(options(512, 500));
+    gate.slots(48);
+    let inside: Vec<_> = std::iter::from_fn(|| gate.enter(of("many")).now_or_never()).take(100).collect();
+    assert_eq!(inside.len(), 48);
+}
