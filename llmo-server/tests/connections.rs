@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::stream;
 use llmo_server::http::body::{self, BodyLimits};
-use llmo_server::http::{Lifecycle, ServeOptions, layers};
+use llmo_server::http::{Arrival, ServeOptions, layers};
 use support::{Raw, Server, eventually, status, within};
 
 const GOOD: &str = "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -52,7 +52,7 @@ fn app() -> Router {
             .route(
                 "/until-closing",
                 get(async |request: Request| {
-                    let lifecycle = request.extensions().get::<Lifecycle>().unwrap().clone();
+                    let lifecycle = Arrival::of(request.extensions()).unwrap().lifecycle().clone();
                     Body::from_stream(stream::once(async move {
                         lifecycle.closing().await;
                         Ok::<_, Infallible>("goodbye")

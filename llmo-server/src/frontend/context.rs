@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::state::Frontend;
 use crate::fault::Fault;
-use crate::http::{AccessRecord, Lifecycle, RequestId};
+use crate::http::{AccessRecord, Arrival, Lifecycle, RequestId};
 
 /// Models watch deadlines themselves, and know better where time went. This is the net under them.
 const SLACK: Duration = Duration::from_millis(250);
@@ -86,14 +86,15 @@ impl FromRequestParts<Arc<Frontend>> for Context {
 
     async fn from_request_parts(parts: &mut Parts, frontend: &Arc<Frontend>) -> Result<Self, Fault> {
         let wait = wait(&parts.headers)?.unwrap_or(Duration::MAX).min(frontend.options.request_timeout);
+        let arrival = Arrival::of(&parts.extensions).cloned().unwrap_or_default();
         Ok(Self {
-            request_id: parts.extensions.get().cloned().unwrap_or_else(RequestId::make),
+            request_id: arrival.request_id().unwrap_or_else(RequestId::make),
             tenant: tenant(&parts.headers, frontend.options.tenant_from)?,
             priority: priority(&parts.headers)?,
             deadline: Instant::now() + wait,
             cache: cache_use(&parts.headers),
-            lifecycle: parts.extensions.get().cloned().unwrap_or_default(),
-            record: parts.extensions.get().cloned(),
+            lifecycle: arrival.lifecycle().clone(),
+            record: arrival.record().cloned(),
             multiplexed: parts.version == Version::HTTP_2,
             explain_route: frontend.options.explain_route || wants_route(&parts.headers),
         })

@@ -57,7 +57,7 @@ impl AccessRecord {
             start: Instant::now(),
             started: SystemTime::now(),
             method: request.method().clone(),
-            path: request.uri().path().chars().take(MAX_PATH).collect(),
+            path: shown(request.uri().path()),
             work,
             parent,
             facts: Mutex::default(),
@@ -126,6 +126,11 @@ impl Open {
         // Probes and scrapes come every few seconds.
         if is_probe(&self.path) { line!(debug) } else { line!(info) }
     }
+}
+
+/// Not more of a path than fits.
+fn shown(path: &str) -> String {
+    if path.len() <= MAX_PATH { path.to_owned() } else { path.chars().take(MAX_PATH).collect() }
 }
 
 /// To the microsecond.

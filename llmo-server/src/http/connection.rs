@@ -21,7 +21,7 @@ use super::activity::{Activity, RequestGuard, Waiting};
 use super::head_guard::HeadGuard;
 use super::socket::{self, Socket};
 use super::transport::Transport;
-use super::{AccessRecord, App, Lifecycle, ServeOptions};
+use super::{App, Arrival, Lifecycle, ServeOptions};
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(1);
@@ -76,15 +76,12 @@ pub(super) async fn run(
         let (activity, lifecycle) = (activity.clone(), lifecycle.clone());
         move |mut request: Request<Incoming>| {
             let guard = activity.request(request.version() == Version::HTTP_2);
-            request.extensions_mut().insert(lifecycle.clone());
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-            }
+            let arrival = Arrival::new(peer, lifecycle.clone());
+            request.extensions_mut().insert(arrival.clone());
             let app = app.clone();
             async move {
-                let mut response = app.answer(request.map(Body::new)).await;
-                let record = response.extensions_mut().remove::<AccessRecord>();
-                Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard, _record: record }))
+                let response = app.answer(request.map(Body::new)).await;
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, _guard: guard, _arrival: arrival }))
             }
         }
     });
@@ -183,11 +180,11 @@ impl Future for Expiry<'_> {
     }
 }
 
-/// A response body that keeps its request counted as running until it is sent or dropped.
+/// A response body that keeps its request counted as running, and its record open, until it is sent or dropped.
 struct Tracked {
     body: Body,
     _guard: RequestGuard,
-    _record: Option<AccessRecord>,
+    _arrival: Arrival,
 }
 
 impl http_body::Body for Tracked {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue};
 
-use super::RequestId;
+use super::{Arrival, RequestId};
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 
@@ -17,7 +17,7 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Middleware: gives the responses of faults their body and headers.
 pub async fn render(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let of_path = Dialect::of_path(request.uri().path());
-    let id = request.extensions().get::<RequestId>().cloned();
+    let id = Arrival::of(request.extensions()).and_then(Arrival::request_id);
     let response = next(request).await;
     let Some(fault) = response.extensions().get::<Fault>().cloned() else {
         return response;

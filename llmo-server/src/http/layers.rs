@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use llmo_core::ModelError;
 
-use super::{Direct, Lifecycle, faults, observe, panics};
+use super::{Arrival, Direct, faults, observe, panics};
 use crate::fault::Fault;
 use crate::metrics::{self, Metrics};
 
@@ -81,7 +81,7 @@ async fn end_with_server(request: Request, next: impl AsyncFnOnce(Request) -> Re
     if request.headers().contains_key(UPGRADE) && !request.body().is_end_stream() {
         return Fault::Upgrade.into_response();
     }
-    let Some(lifecycle) = request.extensions().get::<Lifecycle>().cloned() else {
+    let Some(lifecycle) = Arrival::of(request.extensions()).map(Arrival::lifecycle).cloned() else {
         return next(request).await;
     };
     tokio::select! {

@@ -19,6 +19,7 @@
 pub mod access_log;
 mod activity;
 pub mod app;
+mod arrival;
 pub mod bind;
 pub mod body;
 mod connection;
@@ -40,6 +41,7 @@ mod transport;
 
 pub use access_log::AccessRecord;
 pub use app::{App, Direct};
+pub use arrival::Arrival;
 pub use bind::{BindError, bind};
 pub use lifecycle::Lifecycle;
 pub use options::ServeOptions;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use llmo_core::trace::{SpanId, TraceContext, TraceId, Work, scoped};
 
 use super::access_log::AccessRecord;
-use super::{RequestId, request_id};
+use super::{Arrival, RequestId, request_id};
 use crate::fault::Fault;
 use crate::telemetry::spans;
 
@@ -18,15 +18,21 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Middleware: accepts or makes the request's id and its place in a trace, puts the id on the response, and keeps the
-/// [`AccessRecord`]. All are in the extensions of the request; the work is that of [`llmo_core::trace::current`].
+/// [`AccessRecord`]. The request's [`Arrival`] has them; the work is that of [`llmo_core::trace::current`].
 pub async fn observe(mut request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let id = RequestId::of(request.headers()).unwrap_or_else(RequestId::make);
     let caller = caller(request.headers());
     let trace = place(caller.as_ref());
     let work = Arc::new(Work { request_id: id.shared(), trace });
     let record = AccessRecord::begin(&request, Arc::clone(&work), caller.map(|caller| caller.span()));
-    request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(record.clone());
+    match Arrival::of(request.extensions()) {
+        Some(arrival) => arrival.begin(record.clone()),
+        None => {
+            let arrival = Arrival::default();
+            arrival.begin(record.clone());
+            request.extensions_mut().insert(arrival);
+        }
+    }
     let mut response = scoped(Some(work), next(request)).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(request_id::HEADER, value);
@@ -38,8 +44,6 @@ pub async fn observe(mut request: Request, next: impl AsyncFnOnce(Request) -> Re
             facts.error = Some(fault.code());
         }
     });
-    // The connection keeps it until the body is sent.
-    response.extensions_mut().insert(record);
     response
 }
 

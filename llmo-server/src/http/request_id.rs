@@ -10,7 +10,7 @@ use uuid::{Builder, Uuid};
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_BYTES: usize = 128;
 
-/// The id of a request; in the extensions of every request and on every response.
+/// The id of a request; on every response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
@@ -53,6 +53,13 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Arc<str>> for RequestId {
+    /// One that was taken or made before.
+    fn from(id: Arc<str>) -> Self {
+        Self(id)
     }
 }
 

@@ -1,15 +1,15 @@
 //! `/registry/replicas`: where model services announce themselves.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ORIGIN};
+use llmo_server::http::Arrival;
 use llmo_server::http::body::{self, BodyLimits};
 use serde::Deserialize;
 use serde_json::json;
@@ -79,8 +79,8 @@ fn let_in(registry: &Registry, request: &Request) -> Result<(), Box<Response>> {
         return Err(refusal(StatusCode::FORBIDDEN, "web pages can't register replicas"));
     }
     if registry.token().is_empty() {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        if peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback()) {
+        let peer = Arrival::of(request.extensions()).and_then(Arrival::peer);
+        if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
             return Ok(());
         }
         let message = "without a token only services of the gateway's own machine may register; set discovery.token to the same secret on both sides";

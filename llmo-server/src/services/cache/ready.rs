@@ -10,7 +10,7 @@ use llmo_core::CacheKey;
 use serde_json::json;
 
 use super::Service;
-use crate::http::Lifecycle;
+use crate::http::Arrival;
 
 /// A cache that takes longer to say that an entry isn't there is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,9 +21,9 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// `/readyz`: has the cache remove an entry that need not be there (a `get` would count as a miss).
-pub(super) async fn ready(State(service): State<Service>, lifecycle: Option<Extension<Lifecycle>>) -> Response {
+pub(super) async fn ready(State(service): State<Service>, arrival: Option<Extension<Arrival>>) -> Response {
     let mut reasons = Vec::new();
-    if lifecycle.is_some_and(|Extension(lifecycle)| lifecycle.is_draining()) {
+    if arrival.is_some_and(|Extension(arrival)| arrival.lifecycle().is_draining()) {
         reasons.push("shutting down");
     }
     reasons.extend(unreachable(&service).await);

@@ -10,7 +10,7 @@ use llmo_core::store::{StoreError, StorePath};
 use serde_json::json;
 
 use super::Service;
-use crate::http::Lifecycle;
+use crate::http::Arrival;
 
 /// A store that takes longer to say that an object isn't there is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,9 +21,9 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// `/readyz`: asks the store for an object that need not be there.
-pub(super) async fn ready(State(service): State<Service>, lifecycle: Option<Extension<Lifecycle>>) -> Response {
+pub(super) async fn ready(State(service): State<Service>, arrival: Option<Extension<Arrival>>) -> Response {
     let mut reasons = Vec::new();
-    if lifecycle.is_some_and(|Extension(lifecycle)| lifecycle.is_draining()) {
+    if arrival.is_some_and(|Extension(arrival)| arrival.lifecycle().is_draining()) {
         reasons.push("shutting down".to_owned());
     }
     if let Some(reason) = unreachable(&service).await {
