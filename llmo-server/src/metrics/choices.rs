@@ -1,6 +1,6 @@
 //! Where the time of a generation went, and how it ended: under llmo's names, and under vLLM's.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use llmo_core::FinishReason;
@@ -95,67 +95,116 @@ impl ChoiceMetrics {
         metrics
     }
 
-    /// Where the times between the pieces of one generation go. Kept by whoever measures it: looking it up at each token
-    /// would cost more than the rest.
-    pub(super) fn between(&self, model: &Arc<str>) -> Between {
-        Between {
-            own: self.between.get_or_create(&Model { model: Arc::clone(model) }).clone(),
-            vllm: self.vllm.between.get_or_create(&VllmModel { model_name: Arc::clone(model) }).clone(),
+    /// The series of one model.
+    pub(super) fn of(&self, model: &Arc<str>) -> ChoiceSeries {
+        let labels = (Model { model: Arc::clone(model) }, VllmModel { model_name: Arc::clone(model) });
+        ChoiceSeries {
+            metrics: self.clone(),
+            labels,
+            waits: OnceLock::new(),
+            between: OnceLock::new(),
+            first_token: OnceLock::new(),
+            answers: OnceLock::new(),
+            per_token: OnceLock::new(),
+            stopped: OnceLock::new(),
+            cut: OnceLock::new(),
         }
+    }
+}
+
+/// A time under llmo's name and under vLLM's.
+type Both = (Histogram, Histogram);
+
+/// The series of one model, each looked up when it is needed first. To look all of them up for each request would cost as much as
+/// to read it.
+#[derive(Debug)]
+pub(super) struct ChoiceSeries {
+    metrics: ChoiceMetrics,
+    labels: (Model, VllmModel),
+    /// In the queue, in prefill, in decode.
+    waits: OnceLock<[Both; 3]>,
+    between: OnceLock<Both>,
+    first_token: OnceLock<Histogram>,
+    answers: OnceLock<Answers>,
+    per_token: OnceLock<Histogram>,
+    stopped: OnceLock<Counter>,
+    cut: OnceLock<Counter>,
+}
+
+/// What vLLM tells of whole answers.
+#[derive(Debug)]
+struct Answers {
+    whole: Histogram,
+    prompt: Histogram,
+    generation: Histogram,
+    prompt_tokens: Counter,
+    generation_tokens: Counter,
+}
+
+impl ChoiceSeries {
+    /// So much time lay between two pieces of one generation.
+    pub(super) fn between(&self, time: Duration) {
+        let metrics = &self.metrics;
+        observe(self.between.get_or_init(|| self.both(&metrics.between, &metrics.vllm.between)), time);
     }
 
     /// The first piece of an answer came.
-    pub(super) fn first_token(&self, model: &Arc<str>, after: Duration) {
-        self.vllm.first_token.get_or_create(&VllmModel { model_name: Arc::clone(model) }).observe(after.as_secs_f64());
+    pub(super) fn first_token(&self, after: Duration) {
+        let found = || self.metrics.vllm.first_token.get_or_create_owned(&self.labels.1);
+        self.first_token.get_or_init(found).observe(after.as_secs_f64());
     }
 
     /// A generation ended as it should.
-    pub(super) fn finished(&self, model: &Arc<str>, finish: &Finish) {
-        let (own, vllm) = (Model { model: Arc::clone(model) }, VllmModel { model_name: Arc::clone(model) });
-        let timings = finish.timings;
-        for (time, ours, theirs) in [
-            (timings.queue, &self.queue, &self.vllm.queue),
-            (timings.prefill, &self.prefill, &self.vllm.prefill),
-            (timings.decode, &self.decode, &self.vllm.decode),
-        ] {
-            ours.get_or_create(&own).observe(time.as_secs_f64());
-            theirs.get_or_create(&vllm).observe(time.as_secs_f64());
-        }
-        let finished_reason = match finish.reason {
-            FinishReason::Length => "length",
-            _ => "stop",
+    pub(super) fn finished(&self, finish: &Finish) {
+        let (own, vllm) = (&self.metrics, &self.metrics.vllm);
+        let [queue, prefill, decode] = self.waits.get_or_init(|| {
+            [
+                self.both(&own.queue, &vllm.queue),
+                self.both(&own.prefill, &vllm.prefill),
+                self.both(&own.decode, &vllm.decode),
+            ]
+        });
+        observe(queue, finish.timings.queue);
+        observe(prefill, finish.timings.prefill);
+        observe(decode, finish.timings.decode);
+        let (counter, finished_reason) = match finish.reason {
+            FinishReason::Length => (&self.cut, "length"),
+            _ => (&self.stopped, "stop"),
         };
-        self.vllm.success.get_or_create(&VllmFinished { model_name: Arc::clone(model), finished_reason }).inc();
+        let model_name = || Arc::clone(&self.labels.1.model_name);
+        let found = || vllm.success.get_or_create_owned(&VllmFinished { model_name: model_name(), finished_reason });
+        counter.get_or_init(found).inc();
     }
 
     /// A request was answered: all its generations together.
-    pub(super) fn answered(&self, model: &Arc<str>, usage: Usage, whole: Duration, after_first: Option<Duration>) {
-        let labels = VllmModel { model_name: Arc::clone(model) };
-        let vllm = &self.vllm;
-        vllm.whole.get_or_create(&labels).observe(whole.as_secs_f64());
-        vllm.prompt.get_or_create(&labels).observe(usage.prompt_tokens as f64);
-        vllm.generation.get_or_create(&labels).observe(usage.completion_tokens as f64);
-        vllm.prompt_tokens.get_or_create(&labels).inc_by(usage.prompt_tokens);
-        vllm.generation_tokens.get_or_create(&labels).inc_by(usage.completion_tokens);
+    pub(super) fn answered(&self, usage: Usage, whole: Duration, after_first: Option<Duration>) {
+        let (vllm, labels) = (&self.metrics.vllm, &self.labels.1);
+        let answers = self.answers.get_or_init(|| Answers {
+            whole: vllm.whole.get_or_create_owned(labels),
+            prompt: vllm.prompt.get_or_create_owned(labels),
+            generation: vllm.generation.get_or_create_owned(labels),
+            prompt_tokens: vllm.prompt_tokens.get_or_create_owned(labels),
+            generation_tokens: vllm.generation_tokens.get_or_create_owned(labels),
+        });
+        answers.whole.observe(whole.as_secs_f64());
+        answers.prompt.observe(usage.prompt_tokens as f64);
+        answers.generation.observe(usage.completion_tokens as f64);
+        answers.prompt_tokens.inc_by(usage.prompt_tokens);
+        answers.generation_tokens.inc_by(usage.completion_tokens);
         if let Some(time) = after_first.filter(|_| usage.completion_tokens > 1) {
             let each = time.as_secs_f64() / (usage.completion_tokens - 1) as f64;
-            vllm.per_token.get_or_create(&labels).observe(each);
+            self.per_token.get_or_init(|| vllm.per_token.get_or_create_owned(labels)).observe(each);
         }
     }
-}
 
-/// Where the times between the pieces of one generation go.
-#[derive(Debug, Clone)]
-pub(super) struct Between {
-    own: Histogram,
-    vllm: Histogram,
-}
-
-impl Between {
-    pub(super) fn observe(&self, time: Duration) {
-        self.own.observe(time.as_secs_f64());
-        self.vllm.observe(time.as_secs_f64());
+    fn both(&self, own: &Histograms<Model>, vllm: &Histograms<VllmModel>) -> Both {
+        (own.get_or_create_owned(&self.labels.0), vllm.get_or_create_owned(&self.labels.1))
     }
+}
+
+fn observe((own, vllm): &Both, time: Duration) {
+    own.observe(time.as_secs_f64());
+    vllm.observe(time.as_secs_f64());
 }
 
 impl Vllm {

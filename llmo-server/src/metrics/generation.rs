@@ -1,23 +1,25 @@
 //! Requests to models, under OpenTelemetry's GenAI names.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use llmo_core::model::{Finish, Usage};
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::choices::{Between, ChoiceMetrics};
+use super::choices::{ChoiceMetrics, ChoiceSeries};
 use super::labels::{self, ModelNames};
 use super::{Role, buckets};
 use crate::fault::Fault;
 use crate::http::AccessRecord;
 
 /// What is asked of a model, under OpenTelemetry's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
     /// A conversation.
@@ -84,6 +86,23 @@ pub struct GenerationMetrics {
     tokens: Histograms<Tokens>,
     rejections: Family<Rejected, Counter>,
     choices: ChoiceMetrics,
+    series: Arc<RwLock<Known>>,
+}
+
+/// The series that requests have asked for, by operation and model, and whether that was asked for by its own name. There
+/// are no more of them than label values.
+type Known = HashMap<(Operation, bool, Arc<str>), Arc<Series>>;
+
+/// The series of one operation of one model, each looked up when it is needed first.
+#[derive(Debug)]
+struct Series {
+    labels: Asked,
+    duration: OnceLock<Histogram>,
+    first_token: OnceLock<Histogram>,
+    per_token: OnceLock<Histogram>,
+    input: OnceLock<Histogram>,
+    output: OnceLock<Histogram>,
+    choices: ChoiceSeries,
 }
 
 impl GenerationMetrics {
@@ -96,6 +115,7 @@ impl GenerationMetrics {
             tokens: Family::new_with_constructor(|| Histogram::new(buckets::TOKENS)),
             rejections: Family::default(),
             choices: ChoiceMetrics::register(registry, vllm),
+            series: Arc::default(),
         };
         let (duration, first) = match role {
             Role::ModelService => {
@@ -126,35 +146,51 @@ impl GenerationMetrics {
     pub fn start(self: &Arc<Self>, operation: Operation, asked_for: &str, model: &str) -> Measurement {
         let model = self.names.known(model);
         // An alias is a name of the client's choice: only its being one is told.
-        let asked_for =
-            if asked_for.is_empty() || asked_for == &*model { Arc::clone(&model) } else { labels::OTHER.into() };
-        self.measurement(operation, asked_for, model)
+        let by_name = asked_for.is_empty() || asked_for == &*model;
+        self.measurement(operation, by_name, model)
     }
 
     /// A request for a model that has not been found, or could not be had.
     pub fn refused(self: &Arc<Self>, operation: Operation, fault: &Fault, record: Option<AccessRecord>) {
-        let mut measurement = self.measurement(operation, labels::OTHER.into(), labels::OTHER.into());
+        let mut measurement = self.measurement(operation, false, labels::OTHER.into());
         measurement.record = record;
         measurement.failed(fault);
     }
 
-    fn measurement(self: &Arc<Self>, operation: Operation, asked_for: Arc<str>, model: Arc<str>) -> Measurement {
-        let labels = Asked {
-            gen_ai_operation_name: operation.as_str(),
-            gen_ai_provider_name: "llmo",
-            gen_ai_request_model: asked_for,
-            gen_ai_response_model: model,
-        };
+    fn measurement(self: &Arc<Self>, operation: Operation, by_name: bool, model: Arc<str>) -> Measurement {
         Measurement {
             metrics: Arc::clone(self),
-            labels,
+            series: self.series(operation, by_name, model),
             start: Instant::now(),
             first: None,
-            between: None,
             last: Vec::new(),
             ended: false,
             record: None,
         }
+    }
+
+    fn series(&self, operation: Operation, by_name: bool, model: Arc<str>) -> Arc<Series> {
+        let key = (operation, by_name, model);
+        if let Some(known) = self.series.read().get(&key) {
+            return Arc::clone(known);
+        }
+        let model = &key.2;
+        let labels = Asked {
+            gen_ai_operation_name: operation.as_str(),
+            gen_ai_provider_name: "llmo",
+            gen_ai_request_model: if by_name { Arc::clone(model) } else { labels::OTHER.into() },
+            gen_ai_response_model: Arc::clone(model),
+        };
+        let series = Series {
+            labels,
+            duration: OnceLock::new(),
+            first_token: OnceLock::new(),
+            per_token: OnceLock::new(),
+            input: OnceLock::new(),
+            output: OnceLock::new(),
+            choices: self.choices.of(model),
+        };
+        Arc::clone(self.series.write().entry(key).or_insert_with(|| Arc::new(series)))
     }
 }
 
@@ -162,10 +198,9 @@ impl GenerationMetrics {
 #[derive(Debug)]
 pub struct Measurement {
     metrics: Arc<GenerationMetrics>,
-    labels: Asked,
+    series: Arc<Series>,
     start: Instant,
     first: Option<Instant>,
-    between: Option<Between>,
     /// When the last piece of each choice came.
     last: Vec<Option<Instant>>,
     ended: bool,
@@ -178,8 +213,8 @@ impl Measurement {
     pub fn recorded(mut self, record: Option<AccessRecord>) -> Self {
         if let Some(record) = &record {
             record.note(|facts| {
-                facts.operation = Some(self.labels.gen_ai_operation_name);
-                facts.model = Some(Arc::clone(&self.labels.gen_ai_response_model));
+                facts.operation = Some(self.series.labels.gen_ai_operation_name);
+                facts.model = Some(Arc::clone(&self.series.labels.gen_ai_response_model));
             });
         }
         self.record = record;
@@ -189,28 +224,29 @@ impl Measurement {
     /// A piece of a choice has come.
     pub fn piece(&mut self, choice: usize) {
         let now = Instant::now();
-        let model = &self.labels.gen_ai_response_model;
+        let (metrics, series) = (&self.metrics, &self.series);
         if self.first.is_none() {
             self.first = Some(now);
             if let Some(record) = &self.record {
                 record.note(|facts| facts.first_token = Some(record.elapsed()));
             }
-            self.metrics.first_token.get_or_create(&self.labels).observe(seconds(now - self.start));
-            if self.generates() {
-                self.metrics.choices.first_token(model, now - self.start);
+            let found = || metrics.first_token.get_or_create_owned(&series.labels);
+            series.first_token.get_or_init(found).observe(seconds(now - self.start));
+            if series.generates() {
+                series.choices.first_token(now - self.start);
             }
         }
         if self.last.len() <= choice {
             self.last.resize(choice + 1, None);
         }
         if let Some(before) = self.last[choice].replace(now) {
-            self.between.get_or_insert_with(|| self.metrics.choices.between(model)).observe(now - before);
+            series.choices.between(now - before);
         }
     }
 
     /// A choice is complete.
     pub fn choice_finished(&mut self, finish: &Finish) {
-        self.metrics.choices.finished(&self.labels.gen_ai_response_model, finish);
+        self.series.choices.finished(finish);
     }
 
     /// The answer is complete.
@@ -222,16 +258,17 @@ impl Measurement {
             && usage.completion_tokens > 1
         {
             let each = first.elapsed().as_secs_f64() / (usage.completion_tokens - 1) as f64;
-            self.metrics.per_token.get_or_create(&self.labels).observe(each);
+            let found = || self.metrics.per_token.get_or_create_owned(&self.series.labels);
+            self.series.per_token.get_or_init(found).observe(each);
         }
-        if self.generates() {
+        if self.series.generates() {
             let after_first = self.first.map(|first| first.elapsed());
-            let model = &self.labels.gen_ai_response_model;
-            self.metrics.choices.answered(model, usage, self.start.elapsed(), after_first);
+            self.series.choices.answered(usage, self.start.elapsed(), after_first);
         }
-        self.tokens("input", usage.prompt_tokens);
+        let tokens = |kind| self.metrics.tokens.get_or_create_owned(&self.series.labels.of_tokens(kind));
+        self.series.input.get_or_init(|| tokens("input")).observe(usage.prompt_tokens as f64);
         if usage.completion_tokens > 0 {
-            self.tokens("output", usage.completion_tokens);
+            self.series.output.get_or_init(|| tokens("output")).observe(usage.completion_tokens as f64);
         }
         self.end("");
     }
@@ -244,35 +281,47 @@ impl Measurement {
         self.end(fault.code());
     }
 
-    /// Vectors and scores have no place in what is told of generations.
-    fn generates(&self) -> bool {
-        [Operation::Chat, Operation::TextCompletion].iter().any(|op| op.as_str() == self.labels.gen_ai_operation_name)
-    }
-
-    fn tokens(&self, kind: &'static str, count: u64) {
-        let labels = Tokens {
-            gen_ai_operation_name: self.labels.gen_ai_operation_name,
-            gen_ai_provider_name: self.labels.gen_ai_provider_name,
-            gen_ai_request_model: Arc::clone(&self.labels.gen_ai_request_model),
-            gen_ai_response_model: Arc::clone(&self.labels.gen_ai_response_model),
-            gen_ai_token_type: kind,
-        };
-        self.metrics.tokens.get_or_create(&labels).observe(count as f64);
-    }
-
     fn end(&mut self, error_type: &'static str) {
         self.ended = true;
         if let Some(record) = self.record.take().filter(|_| !error_type.is_empty()) {
             record.note(|facts| facts.error = Some(error_type));
         }
-        let labels = Ended {
-            gen_ai_operation_name: self.labels.gen_ai_operation_name,
-            gen_ai_provider_name: self.labels.gen_ai_provider_name,
-            gen_ai_request_model: Arc::clone(&self.labels.gen_ai_request_model),
-            gen_ai_response_model: Arc::clone(&self.labels.gen_ai_response_model),
+        let took = seconds(self.start.elapsed());
+        let duration = || self.metrics.duration.get_or_create_owned(&self.series.labels.ended(error_type));
+        if error_type.is_empty() {
+            self.series.duration.get_or_init(duration).observe(took);
+        } else {
+            duration().observe(took);
+        }
+    }
+}
+
+impl Series {
+    /// Vectors and scores have no place in what is told of generations.
+    fn generates(&self) -> bool {
+        [Operation::Chat, Operation::TextCompletion].iter().any(|op| op.as_str() == self.labels.gen_ai_operation_name)
+    }
+}
+
+impl Asked {
+    fn of_tokens(&self, kind: &'static str) -> Tokens {
+        Tokens {
+            gen_ai_operation_name: self.gen_ai_operation_name,
+            gen_ai_provider_name: self.gen_ai_provider_name,
+            gen_ai_request_model: Arc::clone(&self.gen_ai_request_model),
+            gen_ai_response_model: Arc::clone(&self.gen_ai_response_model),
+            gen_ai_token_type: kind,
+        }
+    }
+
+    fn ended(&self, error_type: &'static str) -> Ended {
+        Ended {
+            gen_ai_operation_name: self.gen_ai_operation_name,
+            gen_ai_provider_name: self.gen_ai_provider_name,
+            gen_ai_request_model: Arc::clone(&self.gen_ai_request_model),
+            gen_ai_response_model: Arc::clone(&self.gen_ai_response_model),
             error_type,
-        };
-        self.metrics.duration.get_or_create(&labels).observe(seconds(self.start.elapsed()));
+        }
     }
 }
 
