@@ -28,6 +28,11 @@ impl<M: Models> LayeredModels<M> {
     }
 }
 
+/// Nearly always they are one and the same in memory, too: nothing is compared then.
+fn same(a: &ModelInfo, b: &ModelInfo) -> bool {
+    std::ptr::eq(a, b) || a == b
+}
+
 #[async_trait]
 impl<M: Models> Models for LayeredModels<M> {
     async fn resolve(&self, name: &str) -> Result<Arc<dyn Model>> {
@@ -35,7 +40,7 @@ impl<M: Models> Models for LayeredModels<M> {
         let model = self.inner.resolve(name).await?;
         let mut stacks = self.stacks.lock();
         if let Some(stack) = stacks.get(&model.info().id)
-            && stack.info() == model.info()
+            && same(stack.info(), model.info())
         {
             return Ok(Arc::clone(stack));
         }

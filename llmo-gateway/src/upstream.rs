@@ -24,6 +24,7 @@ pub fn connector(config: &GatewayConfig) -> Box<Connect> {
     // The router watches over every attempt and stream itself, since it must know the reason of an end.
     options.first_token_timeout = None;
     options.idle_timeout = None;
+    options.enforce_deadline = false;
     Box::new(move |info: &ModelInfo, replica| {
         let mut options = options.clone();
         options.upstream_model = replica.names().there(&info.id).map(str::to_owned);
@@ -74,6 +75,10 @@ impl Model for Upstream {
 
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
         self.0.generate(request).await.map_err(Self::told_apart)
+    }
+
+    async fn generate_borrowed(&self, request: &GenerateRequest) -> Result<EventStream> {
+        self.0.generate_borrowed(request).await.map_err(Self::told_apart)
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {

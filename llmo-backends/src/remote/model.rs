@@ -109,10 +109,14 @@ impl Model for RemoteModel {
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
-        self.check(&request)?;
+        self.generate_borrowed(&request).await
+    }
+
+    async fn generate_borrowed(&self, request: &GenerateRequest) -> Result<EventStream> {
+        self.check(request)?;
         let now = Instant::now();
         let patience = Patience::new(&self.options, request.deadline, now)?;
-        let post = request::generate(&request, self.upstream())?;
+        let post = request::generate(request, self.upstream())?;
         let caller = Caller {
             request_id: request.request_id.as_deref(),
             tenant: request.tenant.as_deref(),

@@ -21,6 +21,9 @@ pub struct RemoteOptions {
     pub first_token_timeout: Option<Duration>,
     /// From one token to the next. Heartbeats don't count: a hung engine behind a living HTTP server is hung.
     pub idle_timeout: Option<Duration>,
+    /// End requests at their deadlines. Without it whoever asks has to drop them then; the upstream is told of the deadline
+    /// either way.
+    pub enforce_deadline: bool,
     /// Sequences that the upstream decodes at once, as far as [`load`](llmo_core::Model::load) tells; 0: unknown.
     pub slots: u32,
     /// Largest event of a stream, in bytes.
@@ -44,6 +47,7 @@ impl Default for RemoteOptions {
             connect_timeout: Duration::from_secs(1),
             first_token_timeout: Some(Duration::from_secs(120)),
             idle_timeout: Some(Duration::from_secs(30)),
+            enforce_deadline: true,
             slots: 0,
             max_event_bytes: 1 << 20,
             max_body_bytes: 64 << 20,

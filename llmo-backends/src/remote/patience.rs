@@ -12,6 +12,7 @@ use super::options::RemoteOptions;
 #[derive(Debug, Clone)]
 pub struct Patience {
     deadline: Option<Instant>,
+    enforced: bool,
     first: Option<Duration>,
     idle: Option<Duration>,
     /// When waiting for the next token began: with the request, later whenever the caller asks for more.
@@ -30,7 +31,7 @@ impl Patience {
             return Err(ModelError::DeadlineExceeded { stage: "before the request was sent".into() });
         }
         let (first, idle) = (options.first_token_timeout, options.idle_timeout);
-        Ok(Self { deadline, first, idle, since: now, started: false })
+        Ok(Self { deadline, enforced: options.enforce_deadline, first, idle, since: now, started: false })
     }
 
     /// A token came.
@@ -91,7 +92,7 @@ impl Patience {
     #[must_use]
     pub fn until(&self) -> Option<Instant> {
         let token = self.allowed().and_then(|allowed| self.since.checked_add(allowed));
-        [self.deadline, token].into_iter().flatten().min()
+        [self.deadline.filter(|_| self.enforced), token].into_iter().flatten().min()
     }
 
     /// The error at that time.

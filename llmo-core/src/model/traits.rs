@@ -31,6 +31,15 @@ pub trait Model: Send + Sync {
     /// See [`ModelError`]: everything found wrong before the first token.
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream>;
 
+    /// [`generate`](Model::generate) for who keeps the request: a router that may have to ask somebody else. A model that only reads
+    /// requests should implement this, and have `generate` call it.
+    ///
+    /// # Errors
+    /// As for `generate`.
+    async fn generate_borrowed(&self, request: &GenerateRequest) -> Result<EventStream> {
+        self.generate(request.clone()).await
+    }
+
     /// Embeds texts: one unit-length vector an input, in the input's order.
     ///
     /// # Errors

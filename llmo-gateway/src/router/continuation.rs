@@ -96,7 +96,7 @@ impl Continuation {
         // Those that can't go on behind tokens, whatever they serve otherwise.
         let unable = &Mutex::new(Vec::new());
         let call = |served: Arc<Served>| async move {
-            let attempt = async { Started::wait(served.client.generate(request.clone()).await?).await };
+            let attempt = async { Started::wait(served.client.generate_borrowed(request).await?).await };
             let answer = poison.attempt(suspicion, attempt).await;
             match answer {
                 // That was no work for anybody, and each says it once.

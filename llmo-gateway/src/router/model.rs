@@ -51,7 +51,7 @@ impl Model for RoutedModel {
             attempts.fetch_add(1, Ordering::Relaxed);
             let attempt = async {
                 let sent = Instant::now();
-                let started = Started::wait(served.client.generate(asked.clone()).await?).await?;
+                let started = Started::wait(served.client.generate_borrowed(asked).await?).await?;
                 let now = Instant::now();
                 served.latency.record(now.duration_since(sent), now);
                 Ok(started)

@@ -65,7 +65,8 @@ struct RoutedStream {
     /// Since when the next event is waited for; `None` while the caller has not asked for it. A slow reader's time is
     /// not the replica's.
     waiting: Option<Instant>,
-    tick: Pin<Box<Sleep>>,
+    /// Made for the first wait: many answers come whole, behind their first output.
+    tick: Option<Pin<Box<Sleep>>>,
 }
 
 /// Where the next event comes from.
@@ -102,7 +103,7 @@ pub(super) fn watch(
         request: can_continue.then(|| Box::new(request)),
         source: Source::Replica { first: Some(started.first), rest: started.rest, lease },
         waiting: None,
-        tick: Box::pin(tokio::time::sleep(TICK)),
+        tick: None,
     };
     EventStream::new(stream).with_origin(origin)
 }
@@ -205,7 +206,7 @@ impl RoutedStream {
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<ModelError> {
         let since = *self.waiting.get_or_insert_with(Instant::now);
         loop {
-            ready!(self.tick.as_mut().poll(cx));
+            ready!(self.tick.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK))).as_mut().poll(cx));
             let now = Instant::now();
             if self.deadline.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(ModelError::DeadlineExceeded { stage: "while generating".into() });
@@ -223,7 +224,9 @@ impl RoutedStream {
                 }
             }
             let tick = self.deadline.map_or(TICK, |deadline| TICK.min(deadline - now));
-            self.tick.as_mut().reset((now + tick).into());
+            if let Some(timer) = &mut self.tick {
+                timer.as_mut().reset((now + tick).into());
+            }
         }
     }
 }
