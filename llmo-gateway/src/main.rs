@@ -1,5 +1,7 @@
 //! `llmo-gateway`: the gateway as a program of its own. (`llmo serve gateway` does the same from the command line.)
 
+mod allocator;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +12,7 @@ use llmo_server::telemetry;
 
 /// A request makes some hundred small allocations: with glibc's allocator a sixth of its processor time goes there.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// llmo's gateway: what clients talk to.
 #[derive(Debug, Parser)]
