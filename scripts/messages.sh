@@ -17,6 +17,12 @@ esac
 
 declare -gA POLISH=(
     ["error:"]="błąd:"
+    ["Building the load generator"]="Buduję generator obciążenia"
+    ["Building the gateway with counters"]="Buduję bramkę z licznikami"
+    ["Running it under load"]="Uruchamiam ją pod obciążeniem"
+    ["Building the gateway with the profile"]="Buduję bramkę według profilu"
+    ["the gateway with counters did not start"]="bramka z licznikami się nie uruchomiła"
+    ["the gateway with counters left none"]="bramka z licznikami nie zapisała liczników"
     ["%s had lost its supervisor; it was ended"]="%s: nadzorca zniknął, usługę zakończono"
     ["another run_microservices.sh is at work; waiting for it"]="inny run_microservices.sh jeszcze pracuje; czekam na niego"
     ["scale what?"]="co skalować?"

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/say.sh
 
-files=(run_microservices.sh docker/base.sh scripts/{stack,containers,engine,mode,monitoring,packages,toolchain,try,build_portable}.sh)
+files=(run_microservices.sh docker/base.sh scripts/{stack,containers,engine,mode,monitoring,packages,toolchain,try,build_portable,build_gateway}.sh)
 missing=0
 while IFS= read -r text; do
     [ -n "${POLISH[$text]:-}" ] || { echo "error: no Polish for: $text" >&2; missing=1; }

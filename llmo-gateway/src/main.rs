@@ -1,18 +1,16 @@
 //! `llmo-gateway`: the gateway as a program of its own. (`llmo serve gateway` does the same from the command line.)
 
-mod allocator;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use llmo_config::Loader;
+use llmo_server::allocator::Mimalloc;
 use llmo_server::http::shutdown_on_signal;
 use llmo_server::telemetry;
 
-/// A request makes some hundred small allocations: with glibc's allocator a sixth of its processor time goes there.
 #[global_allocator]
-static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
+static ALLOCATOR: Mimalloc = Mimalloc;
 
 /// llmo's gateway: what clients talk to.
 #[derive(Debug, Parser)]

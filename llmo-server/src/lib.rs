@@ -10,6 +10,7 @@
 //!
 //! [`fault::Fault`] is why a request is not answered with what was asked for; it gets its body in one place.
 
+pub mod allocator;
 pub mod dialect;
 pub mod fault;
 pub mod frontend;

@@ -17,7 +17,11 @@ use clap::Parser;
 use cli::{Cli, Command, SettingFlags};
 use error::{CliError, Result};
 use llmo_config::{Loaded, Loader};
+use llmo_server::allocator::Mimalloc;
 use llmo_server::http::shutdown_on_signal;
+
+#[global_allocator]
+static ALLOCATOR: Mimalloc = Mimalloc;
 
 fn main() -> ExitCode {
     if let Some(code) = llmo_server::services::model::native_child() {

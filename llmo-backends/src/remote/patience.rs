@@ -149,6 +149,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_others_keep_is_only_told() {
+        let options = RemoteOptions {
+            first_token_timeout: None,
+            idle_timeout: None,
+            enforce_deadline: false,
+            ..RemoteOptions::default()
+        };
+        let now = Instant::now();
+        let deadline = Some((now + Duration::from_secs(3)).into_std());
+        let patience = Patience::new(&options, deadline, now).unwrap();
+        assert_eq!(patience.remaining(now), Some(Duration::from_secs(3)));
+        let waited = tokio::time::timeout(Duration::from_secs(60), patience.wait(std::future::pending::<()>())).await;
+        assert!(waited.is_err(), "it waits on");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_request_too_late_is_not_sent() {
         assert!(matches!(patience(Some(0)), Err(ModelError::DeadlineExceeded { .. })));
     }

@@ -1,4 +1,5 @@
-//! mimalloc as this program's allocator.
+//! mimalloc as a program's allocator. A request makes some hundred small allocations: with glibc's a sixth of a gateway's processor
+//! time goes there.
 //!
 //! The crate `mimalloc` asks for every block by `mi_malloc_aligned`. That takes more space than asked for, and aligns within it, for
 //! most blocks of more than a kilobyte, whatever their alignment: the futures of requests are such blocks, and freeing one from a
@@ -14,8 +15,9 @@ use libmimalloc_sys::{
 /// What `mi_malloc` guarantees of blocks that are no smaller (`MI_MAX_ALIGN_SIZE`).
 const ALIGNED: usize = 16;
 
-/// The allocator.
-pub(crate) struct Mimalloc;
+/// The allocator, for `#[global_allocator]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mimalloc;
 
 fn is_aligned_anyway(layout: Layout) -> bool {
     layout.align() <= ALIGNED && layout.size() >= layout.align()
