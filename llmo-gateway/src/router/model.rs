@@ -40,7 +40,6 @@ impl Model for RoutedModel {
     /// Resolves with the first output: until then a failed attempt is repeated elsewhere, and the answer's status and
     /// headers can still tell the truth.
     async fn generate(&self, mut request: GenerateRequest) -> Result<EventStream> {
-        request.validate()?;
         // What another replica needs to go on with the stream, if this one breaks.
         request.token_ids |= self.info.capabilities.token_ids;
         let dispatcher = Arc::clone(&self.dispatcher);

@@ -1,7 +1,7 @@
 //! Strict JSON: errors name the field, the line and the column.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
 #[derive(Debug)]
 pub struct Object<'a> {
     text: &'a str,
+    /// It is good JSON: it was read to its end.
+    good: Cell<bool>,
     /// Its fields; `None` where they can't be told.
     names: OnceCell<Option<Vec<Cow<'a, str>>>>,
 }
@@ -65,7 +67,7 @@ impl<'a> Object<'a> {
         if text.trim_start().starts_with('[') {
             return Err(whole("the request body must be a JSON object, not an array".to_owned()));
         }
-        Ok(Self { text, names: OnceCell::new() })
+        Ok(Self { text, good: Cell::new(false), names: OnceCell::new() })
     }
 
     /// Reads a value of type `T`.
@@ -76,6 +78,7 @@ impl<'a> Object<'a> {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         // Bodies are nearly always good: only what is not is read again with the place kept in mind.
         if let Ok(value) = serde_json::from_str(self.text) {
+            self.good.set(true);
             return Ok(value);
         }
         let mut reader = serde_json::Deserializer::from_str(self.text);
@@ -92,7 +95,10 @@ impl<'a> Object<'a> {
     /// # Errors
     /// Those of [`Object::read`].
     pub fn read_rare<T: DeserializeOwned + Default>(&self) -> Result<T, Fault> {
-        let names = self.names.get_or_init(|| names::of_object(self.text));
+        let names = self.names.get_or_init(|| match self.good.get() {
+            true => names::of_good_object(self.text),
+            false => names::of_object(self.text),
+        });
         match names {
             Some(names) if !names::of_struct::<T>().iter().any(|rare| names.iter().any(|name| name == rare)) => {
                 Ok(T::default())

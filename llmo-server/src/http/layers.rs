@@ -14,6 +14,7 @@ use llmo_core::ModelError;
 
 use super::{Arrival, Direct, faults, observe, panics};
 use crate::fault::Fault;
+use crate::metrics::http::Route;
 use crate::metrics::{self, Metrics};
 
 /// Adds, from the outside in: the request's id, trace and log line, the bodies of faults, the end at shutdown, the net under
@@ -32,9 +33,9 @@ fn complete(routes: Router) -> Router {
 }
 
 async fn measured_around(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let route = metrics::http::route(&request);
+    let route = Route::of(&request);
     let answer = async |request| next.run(request).await;
-    metrics::http::measure(&metrics, route, request, async |request| layered(request, answer).await).await
+    metrics::http::measure(&metrics, &route, request, async |request| layered(request, answer).await).await
 }
 
 /// As [`measured`], around one handler of one route.
@@ -44,13 +45,13 @@ where
     H: Handler<T, S> + Sync,
     S: Clone + Send + Sync + 'static,
 {
-    let route: Arc<str> = route.into();
+    let route = Arc::new(Route::new(route));
     Arc::new(move |request| {
         let (handler, state, route, metrics) =
             (handler.clone(), state.clone(), Arc::clone(&route), Arc::clone(&metrics));
         Box::pin(async move {
             let answer = async |request| handler.call(request, state).await;
-            metrics::http::measure(&metrics, route, request, async |request| layered(request, answer).await).await
+            metrics::http::measure(&metrics, &route, request, async |request| layered(request, answer).await).await
         })
     })
 }
