@@ -2,7 +2,7 @@
 # Builds llmo-gateway for this machine, with a profile: once with counters in it, then a load that is typical of a gateway, then once
 # more, laid out and inlined by what was counted. It takes half of the processor time of the usual build, or less (docs/performance.md).
 #
-#   scripts/build_gateway.sh [FILE]        (default: dist/llmo-gateway; about 20 minutes on two cores)
+#   scripts/build_gateway.sh [FILE]        (default: dist/llmo-gateway; about half an hour on two cores)
 #
 # The load is benches/gateway/load's: whole answers and streams from a canned upstream, with and without cache and access log.
 set -euo pipefail
