@@ -22,7 +22,7 @@ out=${1:-dist/llmo-gateway}
 ensure_build_packages
 choose_toolchain
 # Newer compilers read what older tools wrote, as long as the counters' own format is the same: 19 has that of 20 to 22.
-ensure_packages "build" "/usr/bin/llvm-profdata-*=llvm-19"
+ensure_packages "build" "/usr/bin/llvm-profdata-19=llvm-19"
 profdata=$(compgen -G "/usr/bin/llvm-profdata-*" | sort -V | tail -n 1)
 base=${CARGO_TARGET_DIR:-$ROOT/target}
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -83,6 +83,8 @@ compgen -G "$counts/*.profraw" >/dev/null || fail "the gateway with counters lef
 "$profdata" merge -o "$base/profiled/gateway.profdata" "$counts"/*.profraw
 
 say "Building the gateway with the profile"
+# cargo does not look into the profile: what was built by an older one would stay.
+rm -rf "$base/profiled/used"
 build used "-Cprofile-use=$base/profiled/gateway.profdata"
 mkdir -p "$(dirname "$out")"
 cp "$base/profiled/used/$host/dist/llmo-gateway" "$out"
